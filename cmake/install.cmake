@@ -1,0 +1,1 @@
+# libnibble: every room but the command line in one archive, with its headers and a CMake package.

@@ -1,0 +1,5 @@
+#pragma once
+
+// The headers behind formats/list.inc, one line per family.
+#include "formats/float.h"
+#include "formats/ggml_legacy.h"
