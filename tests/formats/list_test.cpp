@@ -73,7 +73,9 @@ TEST_P(EveryFormat, DistortionLiesBetweenBounds) {
   const double bits = 8.0 * double(format_bytes(format(), shape)) / double(shape.elements());
   const double ratio = std::sqrt(error / power);
   // No format of b bits beats the Gaussian rate-distortion bound 2^-b; a useful one is within a factor of it.
-  EXPECT_GE(ratio, std::exp2(-bits) * 0.99) << bits << " bits per weight";
+  if (bits < 24) {  // f32 input has no more to lose
+    EXPECT_GE(ratio, std::exp2(-bits) * 0.99) << bits << " bits per weight";
+  }
   EXPECT_LE(ratio, std::min(0.9, std::exp2(-bits) * (bits > 9 ? 1e9 : 16.0))) << bits << " bits per weight";
 }
 
