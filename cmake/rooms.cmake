@@ -41,11 +41,12 @@ nibble_room(calibrate USES model)
 nibble_room(methods USES formats kernels)
 nibble_room(pipeline USES model methods calibrate PRIVATE nlohmann_json::nlohmann_json)
 nibble_room(eval USES model PRIVATE nlohmann_json::nlohmann_json)
-nibble_room(cli USES pipeline eval model PRIVATE nlohmann_json::nlohmann_json CLI11::CLI11)
+nibble_room(cli USES pipeline eval model formats PRIVATE nlohmann_json::nlohmann_json CLI11::CLI11)
 
 # The program is the cli room plus its main file.
 if(TARGET nibble_cli AND EXISTS ${PROJECT_SOURCE_DIR}/src/main.cpp)
   add_executable(nibble_program ${PROJECT_SOURCE_DIR}/src/main.cpp)
   set_target_properties(nibble_program PROPERTIES OUTPUT_NAME nibble RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR})
   target_link_libraries(nibble_program PRIVATE nibble_cli nibble_flags)
+  target_compile_definitions(nibble_cli PRIVATE NIBBLE_VERSION="${PROJECT_VERSION}")
 endif()
