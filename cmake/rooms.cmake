@@ -32,6 +32,12 @@ nibble_room(base PRIVATE PkgConfig::XXHASH nlohmann_json::nlohmann_json)
 nibble_room(tensor USES base)
 nibble_room(formats USES tensor)
 nibble_room(kernels USES formats)
+# The only files with instruction-set flags; what they emit stays in anonymous namespaces.
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
+  set_source_files_properties(${PROJECT_SOURCE_DIR}/src/kernels/cpu/avx2.cpp PROPERTIES COMPILE_OPTIONS "-mavx2")
+  set_source_files_properties(${PROJECT_SOURCE_DIR}/src/kernels/cpu/avx512.cpp PROPERTIES
+    COMPILE_OPTIONS "-mavx512f;-mavx512bw;-mavx512dq;-mavx512vl;-mprefer-vector-width=512")
+endif()
 nibble_room(containers USES formats PRIVATE nlohmann_json::nlohmann_json ZLIB::ZLIB)
 nibble_room(tokenizers USES base PRIVATE nlohmann_json::nlohmann_json PkgConfig::PCRE2 PkgConfig::UTF8PROC)
 nibble_room(ops USES kernels)

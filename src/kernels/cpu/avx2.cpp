@@ -1,0 +1,21 @@
+#include "kernels/cpu/kernel.h"
+
+#if defined(__x86_64__)
+
+#define LANES 8
+#define BLOCK_M 2
+#define BLOCK_N 2
+#include "kernels/cpu/generic.inc"
+
+namespace nibble {
+namespace {
+
+constexpr KernelRow rows[] = {{"f32-avx2", nullptr, &products}};
+
+}  // namespace
+
+const CpuKernels cpu_avx2 = {rows, 1, &products, &weighted_sum};
+
+}  // namespace nibble
+
+#endif

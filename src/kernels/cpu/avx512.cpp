@@ -1,0 +1,21 @@
+#include "kernels/cpu/kernel.h"
+
+#if defined(__x86_64__)
+
+#define LANES 16
+#define BLOCK_M 4
+#define BLOCK_N 4
+#include "kernels/cpu/generic.inc"
+
+namespace nibble {
+namespace {
+
+constexpr KernelRow rows[] = {{"f32-avx512", nullptr, &products}};
+
+}  // namespace
+
+const CpuKernels cpu_avx512 = {rows, 1, &products, &weighted_sum};
+
+}  // namespace nibble
+
+#endif

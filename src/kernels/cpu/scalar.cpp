@@ -1,0 +1,17 @@
+#include "kernels/cpu/kernel.h"
+
+#define LANES 4
+#define BLOCK_M 2
+#define BLOCK_N 1
+#include "kernels/cpu/generic.inc"
+
+namespace nibble {
+namespace {
+
+constexpr KernelRow rows[] = {{"f32-scalar", nullptr, &products}};
+
+}  // namespace
+
+const CpuKernels cpu_scalar = {rows, 1, &products, &weighted_sum};
+
+}  // namespace nibble

@@ -1,0 +1,156 @@
+#include "kernels/matmul.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace nibble {
+namespace {
+
+// A decoded panel stays in the second-level cache while all rows of x pass over it.
+constexpr int64_t panel_floats = 64 * 1024;
+constexpr int64_t most_panel_rows = 64;
+// Blocks longer than this many rows are decoded again and again by panels.
+constexpr int64_t most_block_rows = 16;
+
+thread_local const char* chosen = "";
+
+int64_t panel_rows(int64_t cols) {
+  const int64_t fit = panel_floats / std::max<int64_t>(cols, 1) / 4 * 4;
+  return std::clamp<int64_t>(fit, 4, most_panel_rows);
+}
+
+}  // namespace
+
+Matrix::Matrix(QTensor tensor, std::string name)
+    : tensor_(std::move(tensor)),
+      name_(std::move(name)),
+      format_(&format_of(tensor_.format)),
+      planes_(format_->planes(tensor_.shape)),
+      rows_(tensor_.shape.rows()),
+      cols_(tensor_.shape.cols()),
+      block_(format_->block(tensor_.shape)) {
+  if (const std::string why = format_->misfit(tensor_.shape); !why.empty()) {
+    fail(ErrorKind::bad_input, "{} of shape {} cannot be {}: {}", name_, tensor_.shape.to_string(),
+         tensor_.format.to_string(), why);
+  }
+  for (size_t i = 0; i < planes_.size(); ++i) {
+    const size_t have = i < tensor_.planes.size() ? tensor_.planes[i].bytes.size() : 0;
+    if (have < planes_[i].bytes) {
+      fail(ErrorKind::bad_input, "{}: plane '{}' has {} bytes, {} of shape {} needs {}", name_,
+           planes_[i].name, have, tensor_.format.to_string(), tensor_.shape.to_string(), planes_[i].bytes);
+    }
+    base_.push_back(const_cast<std::byte*>(tensor_.planes[i].bytes.data()));
+  }
+  const bool plain = format_->info().gguf_id == 0;  // f32
+  if (plain && reinterpret_cast<uintptr_t>(base_[0]) % alignof(float) == 0)
+    decoded_ = reinterpret_cast<const float*>(base_[0]);
+}
+
+bool Matrix::wants_decoded() const noexcept {
+  return decoded_ == nullptr && block_ > most_block_rows * std::max<int64_t>(cols_, 256);
+}
+
+void Matrix::decode_flat(int64_t begin, int64_t n, float* out) const {
+  thread_local std::vector<float> scratch;
+  const int64_t total = rows_ * cols_;
+  std::byte* at[16];
+  for (int64_t i = begin; i < begin + n;) {
+    const int64_t b = i / block_;
+    const int64_t length = std::min(block_, total - b * block_);
+    const int64_t skip = i - b * block_;
+    const int64_t take = std::min(length - skip, begin + n - i);
+    block_pointers(planes_, base_.data(), b, at);
+    if (skip == 0 && take == length) {
+      format_->decode(at, length, out + (i - begin));
+    } else {
+      scratch.resize(static_cast<size_t>(length));
+      format_->decode(at, length, scratch.data());
+      std::copy_n(scratch.data() + skip, take, out + (i - begin));
+    }
+    i += take;
+  }
+}
+
+void Matrix::decode_rows(int64_t begin, int64_t n, float* out, int64_t stride) const {
+  if (begin < 0 || n < 0 || begin > rows_ - n) {
+    fail(ErrorKind::internal, "rows {}..{} of {}, which has {}", begin, begin + n, name_, rows_);
+  }
+  if (decoded_ != nullptr) {
+    for (int64_t r = 0; r < n; ++r) std::copy_n(decoded_ + (begin + r) * cols_, cols_, out + r * stride);
+  } else if (stride == cols_) {
+    decode_flat(begin * cols_, n * cols_, out);
+  } else {
+    for (int64_t r = 0; r < n; ++r) decode_flat((begin + r) * cols_, cols_, out + r * stride);
+  }
+}
+
+void Matrix::keep_decoded(ThreadPool& pool) {
+  if (decoded_ != nullptr) return;
+  const auto all = std::make_shared<std::vector<float>>(static_cast<size_t>(rows_ * cols_));
+  // Whole blocks, so that none is decoded twice.
+  const int64_t total = rows_ * cols_;
+  const int64_t step = std::max<int64_t>(1, panel_floats / block_) * block_;
+  pool.parallel_for(static_cast<size_t>((total + step - 1) / step), [&](size_t i) {
+    const int64_t begin = static_cast<int64_t>(i) * step;
+    decode_flat(begin, std::min(step, total - begin), all->data() + begin);
+  });
+  kept_ = all;
+  decoded_ = all->data();
+}
+
+const CpuKernels& cpu_kernels(IsaLevel level) {
+  switch (level) {
+#if defined(__x86_64__)
+    case IsaLevel::avx2:
+      return cpu_avx2;
+    case IsaLevel::avx512:
+      return cpu_avx512;
+#elif defined(__aarch64__)
+    case IsaLevel::neon:
+      return cpu_neon;
+#endif
+    default:
+      return cpu_scalar;
+  }
+}
+
+const CpuKernels& cpu_kernels() { return cpu_kernels(isa_level()); }
+
+const KernelRow& kernel_for(const Format& format, IsaLevel level) {
+  const CpuKernels& kernels = cpu_kernels(level);
+  for (int i = 0; i + 1 < kernels.row_count; ++i) {
+    if (kernels.rows[i].format != nullptr && format.info().name == kernels.rows[i].format)
+      return kernels.rows[i];
+  }
+  return kernels.rows[kernels.row_count - 1];
+}
+
+const char* last_kernel() noexcept { return chosen; }
+
+void matmul(const Matrix& w, int64_t first, int64_t n, const float* x, int64_t m, float* y, int64_t y_stride,
+            ThreadPool& pool) {
+  if (first < 0 || n < 0 || first > w.rows() - n) {
+    fail(ErrorKind::internal, "rows {}..{} of {}, which has {}", first, first + n, w.name(), w.rows());
+  }
+  if (m == 0 || n == 0) return;
+  const KernelRow& kernel = kernel_for(w.format(), isa_level());
+  chosen = kernel.name;
+  const int64_t cols = w.cols();
+  const int64_t step = panel_rows(cols);
+  pool.parallel_for(static_cast<size_t>((n + step - 1) / step), [&](size_t i) {
+    const int64_t begin = static_cast<int64_t>(i) * step;
+    const int64_t count = std::min(step, n - begin);
+    const float* panel;
+    if (w.decoded() != nullptr) {
+      panel = w.decoded() + (first + begin) * cols;
+    } else {
+      thread_local std::vector<float> scratch;
+      scratch.resize(static_cast<size_t>(count * cols));
+      w.decode_rows(first + begin, count, scratch.data(), cols);
+      panel = scratch.data();
+    }
+    kernel.run({x, m, cols, panel, count, cols, cols, y + begin, y_stride});
+  });
+}
+
+}  // namespace nibble

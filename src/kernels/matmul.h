@@ -1,0 +1,68 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/pool.h"
+#include "formats/format.h"
+#include "kernels/cpu/kernel.h"
+#include "kernels/isa.h"
+
+namespace nibble {
+
+/// A weight tensor ready for products: any format, seen as rows() x cols(). A stack of matrices
+/// [experts, out, in] is experts * out rows. Cheap to copy; the bytes are shared with the tensor.
+class Matrix {
+ public:
+  /// `name` is for messages. Throws Error{bad_input} if the planes are too short for the shape.
+  Matrix(QTensor tensor, std::string name);
+
+  const std::string& name() const noexcept { return name_; }
+  const QTensor& tensor() const noexcept { return tensor_; }
+  const Format& format() const noexcept { return *format_; }
+  int64_t rows() const noexcept { return rows_; }
+  int64_t cols() const noexcept { return cols_; }
+
+  /// Writes n rows from `begin` as f32, `stride` apart. Safe from any thread.
+  void decode_rows(int64_t begin, int64_t n, float* out, int64_t stride) const;
+
+  /// Keeps all rows as f32 from now on: rows * cols * 4 bytes that save decoding at each product. The values
+  /// are the same.
+  void keep_decoded(ThreadPool& pool);
+  /// All rows as f32, cols() apart, where they exist in memory; else null.
+  const float* decoded() const noexcept { return decoded_; }
+  /// True where a block spans many rows (one scale for the whole tensor), so that decoding a few rows means
+  /// decoding the block: such a matrix is better kept decoded.
+  bool wants_decoded() const noexcept;
+
+ private:
+  void decode_flat(int64_t begin, int64_t n, float* out) const;
+
+  QTensor tensor_;
+  std::string name_;
+  const Format* format_;
+  std::vector<PlaneInfo> planes_;
+  std::vector<std::byte*> base_;
+  int64_t rows_, cols_, block_;
+  const float* decoded_ = nullptr;
+  std::shared_ptr<const std::vector<float>> kept_;
+};
+
+/// The kernels of the level in use.
+const CpuKernels& cpu_kernels();
+const CpuKernels& cpu_kernels(IsaLevel level);
+
+/// The line of the selection table that multiplies weights of a format at a level.
+const KernelRow& kernel_for(const Format& format, IsaLevel level);
+/// Name of the line that this thread's last matmul chose; empty before the first one.
+const char* last_kernel() noexcept;
+
+/// y[i][j] = sum over k of x[i][k] * w[first + j][k] for i < m, j < n: x is [m, cols], rows of y stand
+/// `y_stride` apart. Accumulates in f32 in the fixed order of ProductTask, so the result is the same for
+/// every level and number of threads.
+void matmul(const Matrix& w, int64_t first, int64_t n, const float* x, int64_t m, float* y, int64_t y_stride,
+            ThreadPool& pool);
+
+}  // namespace nibble

@@ -1,0 +1,172 @@
+#include "kernels/matmul.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstdlib>
+
+#include "base/rng.h"
+
+namespace nibble {
+namespace {
+
+std::vector<float> gaussian(int64_t n, uint64_t seed, double scale = 1) {
+  Rng rng(seed);
+  std::vector<float> x(static_cast<size_t>(n));
+  for (float& v : x) v = static_cast<float>(rng.normal() * scale);
+  return x;
+}
+
+Matrix weights(const std::string& word, Shape shape, uint64_t seed = 1) {
+  return Matrix(encode_nearest(format_of(word), shape, gaussian(shape.elements(), seed, 0.1)), "w");
+}
+
+/// Restores the level on leaving.
+struct KeepLevel {
+  IsaLevel level = isa_level();
+  ~KeepLevel() { set_isa_level(level); }
+};
+
+/// The product in double, and for each output a bound on what f32 sums in 16 lanes may lose: each lane adds
+/// ceil(K/16) rounded products, the tree four more sums, all relative to the sum of magnitudes.
+void check_against_double(const Matrix& w, int64_t first, int64_t n, int64_t m, const std::vector<float>& x,
+                          const std::vector<float>& y) {
+  const int64_t k = w.cols();
+  std::vector<float> row(static_cast<size_t>(k));
+  const double steps = static_cast<double>((k + 15) / 16) + 1 + 4;
+  for (int64_t j = 0; j < n; ++j) {
+    decode_range(w.tensor(), (first + j) * k, k, row.data());
+    for (int64_t i = 0; i < m; ++i) {
+      double sum = 0, magnitude = 0;
+      for (int64_t c = 0; c < k; ++c) {
+        const double p = double(x[size_t(i * k + c)]) * double(row[size_t(c)]);
+        sum += p;
+        magnitude += std::fabs(p);
+      }
+      ASSERT_NEAR(y[size_t(i * n + j)], sum, steps * 0x1p-24 * magnitude + 1e-37)
+          << "row " << i << ", column " << j;
+    }
+  }
+}
+
+struct Case {
+  const char* format;
+  int64_t m, n, k;
+};
+
+class Products : public testing::TestWithParam<Case> {};
+
+TEST_P(Products, AgreeWithDecodeAtEveryLevelAndThreadCount) {
+  const KeepLevel keep;
+  const Case c = GetParam();
+  const Matrix w = weights(c.format, {c.n, c.k});
+  const auto x = gaussian(c.m * c.k, 7);
+  std::vector<float> expected;
+  for (const IsaLevel level : isa_levels()) {
+    set_isa_level(level);
+    for (const int threads : {1, 2, 3}) {
+      ThreadPool pool(threads);
+      std::vector<float> y(static_cast<size_t>(c.m * c.n), NAN);
+      matmul(w, 0, c.n, x.data(), c.m, y.data(), c.n, pool);
+      EXPECT_STREQ(last_kernel(), ("f32-" + std::string(isa_name(level))).c_str());
+      if (expected.empty()) {
+        check_against_double(w, 0, c.n, c.m, x, y);
+        expected = y;
+      }
+      ASSERT_EQ(y, expected) << isa_name(level) << " with " << threads << " threads";
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Shapes, Products,
+                         testing::Values(Case{"f32", 1, 1, 1}, Case{"f32", 1, 5, 3}, Case{"f32", 3, 7, 15},
+                                         Case{"f32", 5, 9, 16}, Case{"f32", 4, 4, 17},
+                                         Case{"f32", 9, 70, 172}, Case{"f16", 2, 13, 99},
+                                         Case{"bf16", 6, 67, 130}, Case{"q8_0", 8, 33, 96},
+                                         Case{"q4_0", 1, 130, 512}, Case{"q4_0", 17, 65, 1056}));
+
+TEST(Matmul, RowsOfOneTensorAreSlices) {
+  const Matrix w = weights("q8_0", {3, 10, 64});  // three stacked matrices
+  EXPECT_EQ(w.rows(), 30);
+  ThreadPool pool(2);
+  const auto x = gaussian(2 * 64, 3);
+  std::vector<float> y(20);
+  matmul(w, 20, 10, x.data(), 2, y.data(), 10, pool);
+  check_against_double(w, 20, 10, 2, x, y);
+}
+
+TEST(Matmul, KeptRowsGiveTheSameBits) {
+  Matrix w = weights("q4_0", {40, 96});
+  ThreadPool pool(2);
+  const auto x = gaussian(3 * 96, 3);
+  std::vector<float> before(120), after(120);
+  matmul(w, 0, 40, x.data(), 3, before.data(), 40, pool);
+  EXPECT_EQ(w.decoded(), nullptr);
+  w.keep_decoded(pool);
+  ASSERT_NE(w.decoded(), nullptr);
+  matmul(w, 0, 40, x.data(), 3, after.data(), 40, pool);
+  EXPECT_EQ(before, after);
+}
+
+TEST(Matmul, ShortPlanesAreNamed) {
+  QTensor t = encode_nearest(format_of("q8_0"), {4, 64}, gaussian(256, 1));
+  t.planes[0].bytes = t.planes[0].bytes.first(100);
+  try {
+    const Matrix w(t, "blk.0.attn_q.weight");
+    FAIL();
+  } catch (const Error& e) {
+    EXPECT_EQ(e.kind(), ErrorKind::bad_input);
+    EXPECT_NE(std::string(e.what()).find("blk.0.attn_q.weight"), std::string::npos) << e.what();
+    EXPECT_NE(std::string(e.what()).find("272"), std::string::npos) << e.what();
+  }
+}
+
+TEST(WeightedSum, SameBitsAtEveryLevel) {
+  const int64_t m = 6, t = 37, d = 43;
+  const auto p = gaussian(m * t, 1), v = gaussian(t * d, 2), start = gaussian(m * d, 3);
+  std::vector<float> expected(start);
+  for (int64_t i = 0; i < m; ++i) {
+    for (int64_t c = 0; c < d; ++c) {
+      for (int64_t k = 0; k < t; ++k) {
+        expected[size_t(i * d + c)] += v[size_t(k * d + c)] * p[size_t(i * t + k)];
+      }
+    }
+  }
+  for (const IsaLevel level : isa_levels()) {
+    std::vector<float> y(start);
+    cpu_kernels(level).weighted_sum({p.data(), m, t, v.data(), t, d, d, y.data(), d});
+    EXPECT_EQ(y, expected) << isa_name(level);
+  }
+}
+
+TEST(Isa, EnvironmentLowersTheLevel) {
+  // Runs in a new process, where the level has not been read yet.
+  testing::FLAGS_gtest_death_test_style = "threadsafe";
+  for (const IsaLevel level : isa_levels()) {
+    const std::string name(isa_name(level));
+    setenv("NIBBLE_ISA", name.c_str(), 1);
+    EXPECT_EXIT(
+        {
+          ThreadPool pool(1);
+          const Matrix w = weights("f32", {4, 32});
+          const auto x = gaussian(32, 1);
+          float y[4];
+          matmul(w, 0, 4, x.data(), 1, y, 4, pool);
+          std::exit(last_kernel() == "f32-" + name ? 0 : 1);
+        },
+        testing::ExitedWithCode(0), "");
+  }
+  unsetenv("NIBBLE_ISA");
+}
+
+TEST(Isa, UnknownNamesAreUsageErrors) {
+  try {
+    isa_from_name("sse9");
+    FAIL();
+  } catch (const Error& e) {
+    EXPECT_EQ(e.kind(), ErrorKind::usage);
+  }
+}
+
+}  // namespace
+}  // namespace nibble
