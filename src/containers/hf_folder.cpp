@@ -1,0 +1,126 @@
+#include "containers/hf_folder.h"
+
+#include <filesystem>
+#include <set>
+
+#include "base/error.h"
+#include "containers/json_events.h"
+#include "containers/listing.h"
+#include "containers/safetensors.h"
+
+namespace nibble {
+namespace {
+
+constexpr size_t largest_index = 256u << 20;
+
+class IndexHandler final : public JsonHandler {
+ public:
+  explicit IndexHandler(const JsonPlace& place) : place_(place) {}
+  ShardIndex index;
+  bool seen = false;
+
+  void begin_object() override {
+    ++depth_;
+    if (depth_ == 2 && key_ == "weight_map") seen = inside_ = true;
+  }
+  void end_object() override {
+    if (depth_ == 2) inside_ = false;
+    --depth_;
+  }
+  void begin_array() override {
+    if (depth_ == 0) place_.bad("expected a JSON object with a weight_map");
+    if (inside_) place_.bad(fmt::format("weight_map: expected a file name for '{}'", key_));
+    ++depth_;
+  }
+  void end_array() override { --depth_; }
+  void key(std::string name) override {
+    if (depth_ == 1 || inside_) key_ = std::move(name);
+  }
+  void scalar(JsonScalar value) override {
+    if (depth_ == 0) place_.bad("expected a JSON object with a weight_map");
+    if (!inside_) return;
+    const auto* file = std::get_if<std::string>(&value);
+    if (depth_ != 2 || file == nullptr) {
+      place_.bad(fmt::format("weight_map: expected a file name for '{}'", key_));
+    }
+    if (file->empty() || *file == "." || *file == ".." ||
+        file->find_first_of(std::string_view("/\\\0", 3)) != std::string::npos) {
+      place_.bad(fmt::format("weight_map: '{}' is no name of a file in this folder", *file));
+    }
+    const auto [it, fresh] = place_of_.emplace(*file, index.shards.size());
+    if (fresh) index.shards.push_back({*file, {}});
+    index.shards[it->second].tensors.push_back(key_);
+  }
+
+ private:
+  const JsonPlace& place_;
+  std::string key_;
+  std::map<std::string, size_t> place_of_;
+  int depth_ = 0;
+  bool inside_ = false;
+};
+
+std::string_view text_of(const MappedFile& file) {
+  return {reinterpret_cast<const char*>(file.data().data()), file.size()};
+}
+
+void check_shard(const TensorListing& part, const ShardIndex::Shard& shard, const std::string& index_path) {
+  std::set<std::string_view> held;
+  for (const StoredTensor& t : part.tensors) held.insert(t.name);
+  for (const std::string& name : shard.tensors) {
+    if (held.count(name) == 0) {
+      fail(ErrorKind::bad_input, "{}: weight_map: expected tensor '{}' in {}, which does not hold it",
+           index_path, name, shard.file);
+    }
+  }
+}
+
+TensorFile open_shards(const std::filesystem::path& folder, const std::string& index_name) {
+  const std::string index_path = (folder / index_name).string();
+  const MappedFile index_file(index_path);
+  if (index_file.size() > largest_index) {
+    fail(ErrorKind::bad_input, "{}: expected at most {} bytes, found {}", index_path, largest_index,
+         index_file.size());
+  }
+  const ShardIndex index = parse_shard_index(text_of(index_file), index_path);
+  std::vector<MappedFile> files;
+  TensorListing all;
+  for (const ShardIndex::Shard& shard : index.shards) {
+    files.emplace_back((folder / shard.file).string());
+    const MappedFile& file = files.back();
+    TensorListing part = parse_safetensors(file.data(), file.path(), std::make_shared<MappedFile>(file));
+    check_shard(part, shard, index_path);
+    if (files.size() == 1) all.metadata = part.metadata;
+    append_listing(all, std::move(part));
+  }
+  return TensorFile("safetensors", folder.string(), std::move(files), std::move(all));
+}
+
+}  // namespace
+
+ShardIndex parse_shard_index(std::string_view text, const std::string& file) {
+  JsonPlace place{file, 0};
+  IndexHandler handler(place);
+  parse_json(text, place, handler);
+  if (!handler.seen) place.bad("expected a weight_map");
+  return std::move(handler.index);
+}
+
+TensorFile open_hf_folder(const std::string& path) {
+  const std::filesystem::path folder(path);
+  if (std::filesystem::exists(folder / "model.safetensors")) {
+    const MappedFile file((folder / "model.safetensors").string());
+    return TensorFile("safetensors", path, {file},
+                      parse_safetensors(file.data(), file.path(), std::make_shared<MappedFile>(file)));
+  }
+  if (std::filesystem::exists(folder / "model.safetensors.index.json")) {
+    return open_shards(folder, "model.safetensors.index.json");
+  }
+  throw Error(ErrorKind::io,
+              fmt::format("{}: no model in this folder: looked for model.safetensors and "
+                          "model.safetensors.index.json",
+                          path),
+              "download the whole repository, weights included");
+}
+
+}  // namespace nibble
