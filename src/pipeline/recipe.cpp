@@ -1,0 +1,36 @@
+#include "pipeline/recipe.h"
+
+#include <fnmatch.h>
+
+#include "base/error.h"
+
+namespace nibble {
+
+std::string Recipe::to_string() const {
+  std::string s = fmt::format("{}{}", type, pure ? " pure" : "");
+  for (const Override& o : overrides) s += fmt::format(" {}={}", o.pattern, o.format);
+  if (allow_substitution) s += " allow-substitution";
+  if (allow_requantize) s += " allow-requantize";
+  return s + " solver=" + solver;
+}
+
+bool name_matches(std::string_view pattern, std::string_view name) {
+  const std::string p(pattern);
+  if (fnmatch(p.c_str(), std::string(name).c_str(), 0) == 0) return true;
+  constexpr std::string_view suffix = ".weight";
+  if (!name.ends_with(suffix)) return false;
+  name.remove_suffix(suffix.size());
+  return fnmatch(p.c_str(), std::string(name).c_str(), 0) == 0;
+}
+
+Recipe::Override parse_override(std::string_view text) {
+  const size_t at = text.rfind('=');
+  if (at == std::string_view::npos || at == 0 || at + 1 == text.size()) {
+    throw Error(
+        ErrorKind::usage, fmt::format("'{}' is not PATTERN=FORMAT", text),
+        "for example --tensor 'lm_head=int8:channel'; quote patterns so that the shell leaves them alone");
+  }
+  return {std::string(text.substr(0, at)), std::string(text.substr(at + 1))};
+}
+
+}  // namespace nibble

@@ -1,0 +1,34 @@
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace nibble {
+
+/// What the user asked for, in words: the outcome must not depend on anything else but the input.
+struct Recipe {
+  struct Override {
+    std::string pattern;  ///< glob over tensor names
+    std::string format;   ///< a format word, or "keep"
+  };
+
+  std::string type;                 ///< a mix (q4_k_m) or a format word (int4:g128:asym)
+  bool pure = false;                ///< a mix's base format for every matrix
+  std::vector<Override> overrides;  ///< the last one that matches counts
+  bool allow_substitution = false;
+  bool allow_requantize = false;  ///< accept a source that is already quantized
+  std::string solver = "nearest";
+
+  /// One line that says it all, for journals and metadata.
+  std::string to_string() const;
+};
+
+/// True if the glob (`*`, `?`, `[a-z]`) matches the name, or the name without its ".weight". Whole names, not
+/// parts.
+bool name_matches(std::string_view pattern, std::string_view name);
+
+/// Splits "PATTERN=FORMAT". Throws Error{usage}.
+Recipe::Override parse_override(std::string_view text);
+
+}  // namespace nibble
