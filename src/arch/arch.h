@@ -63,7 +63,7 @@ enum class Rewrite : uint8_t {
 /// GGUF's, which is already the same for every architecture.
 struct TensorRow {
   std::string_view name;  ///< canonical, with its .weight or .bias
-  std::string_view hf;    ///< after the architecture's optional prefix has been taken off; empty: none there
+  std::string_view hf;    ///< as the usual class writes it ("model.norm.weight"); empty: none there
   Role role = Role::norm;
   Rewrite rewrite = Rewrite::none;
   bool optional = false;
@@ -113,14 +113,28 @@ struct Step {
   Step(AddStep s) : kind(Kind::add), add(s) {}                    // NOLINT(google-explicit-constructor)
 };
 
+/// What values a hyper-parameter takes, and so its type in a GGUF file: u32, f32 or bool.
+enum class FieldKind : uint8_t { count, real, flag };
+
 /// One hyper-parameter and where it stands. The first key found counts.
 struct FieldRow {
   std::string_view name;             ///< for messages: "hidden"
   std::vector<std::string_view> hf;  ///< config.json, dots for nesting
-  std::string_view gguf;             ///< below the architecture's prefix: "embedding_length"
+  std::string_view gguf;             ///< below the architecture's prefix: "embedding_length"; empty: none
+  FieldKind kind = FieldKind::count;
   void (*set)(Hparams&, double) = nullptr;
   double (*get)(const Hparams&) = nullptr;
   std::optional<double> fallback{};  ///< absent here and in the file: an error naming the key
+};
+
+/// Tensors of a Hugging Face file that the model does not need: names that contain `part`.
+struct DroppedRow {
+  std::string_view part, reason;
+};
+
+/// A field of config.json that is the same for every model of the architecture; its value as JSON text.
+struct HfConstant {
+  std::string_view key, json;
 };
 
 struct Arch {
@@ -128,7 +142,7 @@ struct Arch {
   std::string_view gguf;                      ///< general.architecture; empty: GGUF has no convention for it
   std::vector<std::string_view> hf_classes;   ///< config.json "architectures"
   std::vector<std::string_view> hf_types;     ///< config.json "model_type"
-  std::vector<std::string_view> hf_prefixes;  ///< optional prefixes of tensor names ("model.", "gpt_neox.")
+  std::vector<std::string_view> hf_prefixes;  ///< that files may lack or have: "model.", longest first
   std::vector<FieldRow> fields;
   std::vector<TensorRow> tensors;
   std::vector<Step> layer;             ///< the steps of every layer, in order
@@ -141,6 +155,12 @@ struct Arch {
   std::string_view default_pre{};    ///< tokenizer.ggml.pre for its tokenizer.json, where one is usual
   /// What one row cannot say (values that depend on each other); null for most.
   void (*finish)(Hparams&, const Meta&, bool from_gguf) = nullptr;
+  /// Which of hf_classes and hf_types a model of this shape is written as; null: the first.
+  size_t (*hf_variant)(const Hparams&) = nullptr;
+  std::vector<DroppedRow> hf_dropped{};
+  /// Why readers of GGUF would compute another function than the model's; empty: they do not. Null: never.
+  std::string (*gguf_misfit)(const Hparams&) = nullptr;
+  std::vector<HfConstant> hf_constants{};  ///< further fields of a config.json made from a GGUF file
 };
 
 /// Every architecture, in the order of list.inc.
@@ -153,5 +173,14 @@ const Arch* arch_of_hf(const Meta& config);
 /// Reads the hyper-parameters of config.json or GGUF metadata. Throws Error{bad_input} naming an absent or
 /// absurd key.
 Hparams read_hparams(const Arch& arch, const Meta& meta, bool from_gguf);
+
+/// Whether a model of these hyper-parameters can have the tensor at all: experts only in mixtures, the dense
+/// block only outside them, segment embeddings only where there are segments.
+bool tensor_applies(const Arch& arch, const TensorRow& row, const Hparams& h);
+/// The canonical shape. Unknown sizes (classifier heads) are 0.
+Shape tensor_shape(const Arch& arch, const TensorRow& row, const Hparams& h);
+/// Stretch of each rotary frequency of Llama 3 (rope_dim / 2 divisors of the angle), as rope_freqs.weight
+/// holds them.
+std::vector<float> llama3_rope_factors(const Hparams& h);
 
 }  // namespace nibble

@@ -19,15 +19,15 @@ enum class SourceKind : uint8_t { huggingface, gguf };
 /// One tensor of a model in canonical terms: GGUF's name, GGUF's order of rows. Experts are one tensor
 /// [experts, out, in] even where the files hold one for each.
 struct CanonicalTensor {
-  std::string name;      ///< "blk.0.attn_q.weight"
-  std::string hf;        ///< as the usual Hugging Face class writes it, {e} for the expert; empty: not there
+  std::string name;  ///< "blk.0.attn_q.weight"
+  std::string hf;    ///< as the usual Hugging Face class writes it, {e} for the expert; empty: not there
   Role role = Role::norm;
-  Rewrite rewrite = Rewrite::none;  ///< between the two ecosystems, whichever the source is
-  int64_t layer = -1;               ///< -1: outside the layers
-  int64_t experts = 0;              ///< slices of a stack; 0: not one
-  Shape shape;                      ///< canonical
-  FormatSpec format;                ///< of the stored bytes
-  size_t source_bytes = 0;          ///< stored, all slices together
+  Rewrite rewrite = Rewrite::none;          ///< between the two ecosystems, whichever the source is
+  int64_t layer = -1;                       ///< -1: outside the layers
+  int64_t experts = 0;                      ///< slices of a stack; 0: not one
+  Shape shape;                              ///< canonical
+  FormatSpec format;                        ///< of the stored bytes
+  size_t source_bytes = 0;                  ///< stored, all slices together
   std::vector<const StoredTensor*> stored;  ///< one, or one per expert
 };
 
@@ -82,8 +82,8 @@ class Checkpoint {
 };
 
 /// Opens a model: a Hugging Face folder (safetensors or torch .bin, single or sharded), a safetensors file
-/// with config.json beside it, or a GGUF file (sharded too). Throws Error{io, bad_input, unsupported}: unknown
-/// architecture, absent or absurd hyper-parameters, missing tensors (all are listed), wrong shapes.
+/// with config.json beside it, or a GGUF file (sharded too). Throws Error{io, bad_input, unsupported}:
+/// unknown architecture, absent or absurd hyper-parameters, missing tensors (all are listed), wrong shapes.
 Checkpoint open_checkpoint(const std::string& path);
 
 /// The tokenizer at `path`: a model as above, a vocabulary-only GGUF file, or a bare tokenizer.model,

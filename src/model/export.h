@@ -37,9 +37,9 @@ struct ExportFile {
 class ExportPlan {
  public:
   Target target = Target::gguf;
-  std::vector<ExportTensor> tensors;   ///< in file order
-  std::vector<GgufKv> kv;              ///< GGUF target: all metadata, in file order
-  std::vector<ExportFile> files;       ///< Hugging Face target: config.json, tokenizer, ...
+  std::vector<ExportTensor> tensors;     ///< in file order
+  std::vector<GgufKv> kv;                ///< GGUF target: all metadata, in file order
+  std::vector<ExportFile> files;         ///< Hugging Face target: config.json, tokenizer, ...
   std::vector<UnclaimedTensor> dropped;  ///< source tensors that the target leaves out, with the reason
 
   explicit ExportPlan(Checkpoint source) : checkpoint_(std::move(source)) {}
@@ -58,8 +58,8 @@ class ExportPlan {
 
 /// Chooses the format of a tensor that is not fixed; `shape` is the target's. The returned format must hold
 /// the shape: plan_export throws Error{unsupported} naming the tensor where it does not.
-using FormatChoice = std::function<const Format&(const CanonicalTensor& source, const std::string& target_name,
-                                                 const Shape& shape)>;
+using FormatChoice = std::function<const Format&(const CanonicalTensor& source,
+                                                 const std::string& target_name, const Shape& shape)>;
 
 /// Plans a file. GGUF keeps 1-d tensors, norms, biases, routers and position embeddings in f32, as its
 /// readers expect; a Hugging Face folder keeps those in the source's float type (f32 when that was no float).
@@ -69,7 +69,8 @@ using FormatChoice = std::function<const Format&(const CanonicalTensor& source, 
 /// Throws Error{unsupported} where the target cannot express the model.
 ExportPlan plan_export(const Checkpoint& source, Target target, const FormatChoice& choose, int file_type);
 
-/// Choice for `convert`: every tensor in `format`, or (null) in the float type it has, f32 for quantized ones.
+/// Choice for `convert`: every tensor in `format`, or (null) in the float type it has, f32 for quantized
+/// ones.
 FormatChoice float_choice(const Format* format);
 
 }  // namespace nibble
