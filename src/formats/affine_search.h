@@ -92,18 +92,27 @@ AffineFit search_affine(const float* x, const float* w, float top, const AffineS
     best.error = affine_error<N>(x, w, top, 0, low);
     return best;
   }
+  // The few best starts are polished, since the best after one step is often not the best in the end.
+  constexpr int kept = 4;
+  AffineFit pool[kept];
+  for (AffineFit& p : pool) p.error = INFINITY;
   for (float a = starts.from; a <= starts.to; a += starts.step) {
     const float m = std::min(low + a * range, ceiling);
     for (float b = starts.from; b <= starts.to; b += starts.step) {
       const float d = (high - b * range - m) / top;
-      const AffineFit fit = affine_step(try_affine<N>(x, w, top, d, m), d, m, ceiling);
-      if (fit.error < best.error) best = fit;
+      AffineFit fit = affine_step(try_affine<N>(x, w, top, d, m), d, m, ceiling);
+      for (AffineFit& p : pool) {
+        if (fit.error < p.error) std::swap(fit, p);
+      }
     }
   }
-  for (int k = 0; k < 6; ++k) {
-    const AffineFit fit = affine_step(try_affine<N>(x, w, top, best.d, best.m), best.d, best.m, ceiling);
-    if (!(fit.error < best.error)) break;
-    best = fit;
+  for (AffineFit& p : pool) {
+    for (int k = 0; k < 6 && p.error < INFINITY; ++k) {
+      const AffineFit fit = affine_step(try_affine<N>(x, w, top, p.d, p.m), p.d, p.m, ceiling);
+      if (!(fit.error < p.error)) break;
+      p = fit;
+    }
+    if (p.error < best.error) best = p;
   }
   return best;
 }

@@ -2,6 +2,9 @@
 
 // The headers behind formats/list.inc, one line per family.
 #include "formats/float.h"
+#include "formats/fp4.h"
 #include "formats/ggml_legacy.h"
+#include "formats/iq4.h"
 #include "formats/kquant.h"
 #include "formats/kquant_signed.h"
+#include "formats/ternary.h"

@@ -138,6 +138,9 @@ class AffineSuperSearch {
     Choice best;
     const uint16_t dmin = store_f16(-deepest * s_.unit / offset_candidates[0]);
     for (const float k : scale_candidates) consider(store_f16(largest * s_.unit / k), dmin, share, best);
+    // Among subnormal numbers one step is far, and the first may be needed where the quotient rounds to zero.
+    consider(step_f16(best.found.d, 1), dmin, share, best);
+    consider(best.found.d, step_f16(best.found.dmin, 1), share, best);
     const uint16_t d = best.found.d;
     for (const float k : offset_candidates.subspan(1)) {
       consider(d, store_f16(-deepest * s_.unit / k), share, best);
