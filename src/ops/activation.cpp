@@ -1,0 +1,47 @@
+#include "ops/activation.h"
+
+namespace nibble {
+namespace {
+
+std::vector<Extent> shape(const Node& node, std::span<const Extent> in) {
+  if (in.size() > 1) expect_cols(node, in[1], in[0].cols);
+  return {in[0]};
+}
+
+void forward(const Node& node, RunContext& run, std::span<const Value> in, std::span<const Value> out) {
+  const auto kind = node.attribute<ActivationAttributes>().kind;
+  parallel_ranges(run.pool, in[0].rows * in[0].cols, 8192, [&](int64_t begin, int64_t end) {
+    float* y = out[0].data;
+    activate(kind, in[0].data + begin, y + begin, end - begin);
+    if (in.size() < 2) return;
+    const float* up = in[1].data;
+    for (int64_t i = begin; i < end; ++i) y[i] *= up[i];
+  });
+}
+
+}  // namespace
+
+void activate(ActivationKind kind, const float* x, float* y, int64_t n) noexcept {
+  switch (kind) {
+    case ActivationKind::silu:
+      for (int64_t i = 0; i < n; ++i) y[i] = x[i] / (1.0f + exp_f32(-x[i]));
+      break;
+    case ActivationKind::gelu_tanh:
+      // x / 2 * (1 + tanh(u)) = x / (1 + e^(-2u)) with u = sqrt(2 / pi) * (x + 0.044715 x^3)
+      for (int64_t i = 0; i < n; ++i) {
+        const float u = 0.7978845608f * (x[i] + 0.044715f * x[i] * x[i] * x[i]);
+        y[i] = x[i] / (1.0f + exp_f32(-2.0f * u));
+      }
+      break;
+    case ActivationKind::gelu_erf:
+      for (int64_t i = 0; i < n; ++i) y[i] = 0.5f * x[i] * (1.0f + std::erf(x[i] * 0.7071067812f));
+      break;
+    case ActivationKind::relu:
+      for (int64_t i = 0; i < n; ++i) y[i] = x[i] < 0.0f ? 0.0f : x[i];
+      break;
+  }
+}
+
+const Op activation_op{.name = "activation", .shape = shape, .forward = forward, .in_place = true};
+
+}  // namespace nibble

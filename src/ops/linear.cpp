@@ -1,0 +1,31 @@
+#include "ops/linear.h"
+
+namespace nibble {
+namespace {
+
+std::vector<Extent> shape(const Node& node, std::span<const Extent> in) {
+  const auto& attributes = node.attribute<LinearAttributes>();
+  expect_shape(node, node.weight(0), {attributes.all_rows, in[0].cols});
+  if (node.weight(1) != nullptr) expect_shape(node, node.weight(1), {attributes.all_rows});
+  return {{in[0].rows, attributes.rows}};
+}
+
+void forward(const Node& node, RunContext& run, std::span<const Value> in, std::span<const Value> out) {
+  const auto& attributes = node.attribute<LinearAttributes>();
+  matmul(*node.weight(0)->matrix, attributes.first, attributes.rows, in[0].data, in[0].rows, out[0].data,
+         out[0].cols, run.pool);
+  if (node.weight(1) == nullptr) return;
+  const float* bias = node.weight(1)->values.data() + attributes.first;
+  parallel_ranges(run.pool, out[0].rows, 1 + 16384 / out[0].cols, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      float* y = out[0].row(i);
+      for (int64_t c = 0; c < out[0].cols; ++c) y[c] += bias[c];
+    }
+  });
+}
+
+}  // namespace
+
+const Op linear_op{.name = "linear", .shape = shape, .forward = forward};
+
+}  // namespace nibble

@@ -1,0 +1,46 @@
+#include "ops/norm.h"
+
+#include <cmath>
+
+namespace nibble {
+namespace {
+
+std::vector<Extent> shape(const Node& node, std::span<const Extent> in) {
+  const auto& attributes = node.attribute<NormAttributes>();
+  if (attributes.width <= 0 || in[0].cols % attributes.width != 0)
+    fail(ErrorKind::bad_input, "{} cannot cut {} columns into groups of {}", node.name, in[0].cols,
+         attributes.width);
+  expect_shape(node, node.weight(0), {attributes.width});
+  if (node.weight(1) != nullptr) expect_shape(node, node.weight(1), {attributes.width});
+  return {in[0]};
+}
+
+void forward(const Node& node, RunContext& run, std::span<const Value> in, std::span<const Value> out) {
+  const auto& attributes = node.attribute<NormAttributes>();
+  const int64_t width = attributes.width;
+  const float* scale = node.weight(0)->values.data();
+  const float* bias = node.weight(1) != nullptr ? node.weight(1)->values.data() : nullptr;
+  const int64_t groups = in[0].rows * (in[0].cols / width);
+  parallel_ranges(run.pool, groups, 1 + 16384 / width, [&](int64_t begin, int64_t end) {
+    for (int64_t g = begin; g < end; ++g) {
+      const float* x = in[0].data + g * width;
+      float* y = out[0].data + g * width;
+      double mean = 0, squares = 0;
+      if (attributes.center) {
+        for (int64_t c = 0; c < width; ++c) mean += x[c];
+        mean /= static_cast<double>(width);
+      }
+      for (int64_t c = 0; c < width; ++c) squares += (x[c] - mean) * (x[c] - mean);
+      const auto m = static_cast<float>(mean);
+      const auto f = static_cast<float>(1 / std::sqrt(squares / static_cast<double>(width) + attributes.eps));
+      for (int64_t c = 0; c < width; ++c) y[c] = (x[c] - m) * f * scale[c];
+      for (int64_t c = 0; c < width && bias != nullptr; ++c) y[c] += bias[c];
+    }
+  });
+}
+
+}  // namespace
+
+const Op norm_op{.name = "norm", .shape = shape, .forward = forward, .in_place = true};
+
+}  // namespace nibble

@@ -1,0 +1,115 @@
+#pragma once
+
+#include <any>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/pool.h"
+#include "kernels/matmul.h"
+#include "tensor/dtype.h"
+
+// The operations that a model is made of, one file each. A program (model/program.h) is a list of nodes; a
+// node applies an operation to values in numbered slots. Every value is a matrix of f32: one row per token.
+
+namespace nibble {
+
+/// Which tokens of a batch a value has rows for.
+enum class RowSet : uint8_t { all, selected };
+
+/// What is known of a value before the program runs.
+struct Extent {
+  RowSet rows = RowSet::all;
+  int64_t cols = 0;
+  bool operator==(const Extent&) const = default;
+};
+
+/// A value while the program runs: rows of `cols` floats, close together.
+struct Value {
+  float* data = nullptr;
+  int64_t rows = 0, cols = 0;
+  float* row(int64_t i) const noexcept { return data + i * cols; }
+};
+
+/// A tensor of the model, ready for use: vectors as f32, matrices in their own format.
+struct Weight {
+  std::string name;  ///< canonical: "blk.0.attn_q.weight"
+  Shape shape;
+  std::vector<float> values;       ///< rank 0 and 1
+  std::unique_ptr<Matrix> matrix;  ///< rank 2 and more
+};
+
+/// Keys and values that attention remembers for one layer: row p belongs to the token at position p. f32 or
+/// f16.
+struct KvLayer {
+  DType type = DType::f32;
+  std::byte* keys = nullptr;
+  std::byte* values = nullptr;
+  int64_t cols = 0;      ///< kv heads * head size
+  int64_t capacity = 0;  ///< rows
+};
+
+struct RopeTable;
+
+/// What a run of the program knows beside the values.
+struct RunContext {
+  ThreadPool& pool;
+  std::span<const int32_t> tokens;       ///< one per row
+  std::span<const int32_t> token_types;  ///< one per row, or empty: all 0
+  int64_t position = 0;                  ///< of the first token
+  int64_t context = 0;                   ///< tokens that the sequence may grow to
+  std::span<const int64_t> selected;     ///< rows that RowSet::selected means
+  std::span<const KvLayer> kv;           ///< by layer
+  /// Cosines, then sines of this batch's positions: rows * dim / 2 each. Filled by the first rotation.
+  std::map<const RopeTable*, std::vector<float>> rotations;
+};
+
+struct Op;
+
+/// One step of a program.
+struct Node {
+  const Op* op = nullptr;
+  std::string name;  ///< for messages: "blk.0.attn_q"
+  std::vector<int> in, out;
+  std::vector<std::shared_ptr<const Weight>> weights;  ///< null where an optional one is absent
+  std::any attributes;                                 ///< of the struct that the operation's header names
+
+  template <class T>
+  const T& attribute() const {
+    return std::any_cast<const T&>(attributes);
+  }
+  const Weight* weight(size_t i) const noexcept { return i < weights.size() ? weights[i].get() : nullptr; }
+};
+
+/// An operation. All functions are free of state.
+struct Op {
+  std::string_view name;
+  /// Extents of the outputs. Throws Error{bad_input} naming a weight whose shape does not fit.
+  std::vector<Extent> (*shape)(const Node&, std::span<const Extent> in) = nullptr;
+  void (*forward)(const Node&, RunContext&, std::span<const Value> in, std::span<const Value> out) = nullptr;
+  /// Gradients of the inputs from those of the outputs, `in` and `out` being saved values; null: the
+  /// operation cannot be trained through.
+  void (*backward)(const Node&, RunContext&, std::span<const Value> in, std::span<const Value> out,
+                   std::span<const Value> grad_out, std::span<const Value> grad_in) = nullptr;
+  bool in_place = false;  ///< the first output may stand where the first input stood
+};
+
+/// Throws Error{bad_input} unless the weight is there and of this shape (-1: any size).
+void expect_shape(const Node& node, const Weight* weight, std::span<const int64_t> shape);
+inline void expect_shape(const Node& node, const Weight* weight, std::initializer_list<int64_t> shape) {
+  expect_shape(node, weight, std::span<const int64_t>(shape.begin(), shape.size()));
+}
+/// Throws Error{bad_input} unless an input has this many columns.
+void expect_cols(const Node& node, const Extent& in, int64_t cols);
+
+/// Calls body(begin, end) for parts of [0, count) with at least `grain` indices each.
+void parallel_ranges(ThreadPool& pool, int64_t count, int64_t grain,
+                     const std::function<void(int64_t, int64_t)>& body);
+
+}  // namespace nibble
