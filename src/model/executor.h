@@ -1,0 +1,46 @@
+#pragma once
+
+#include <span>
+#include <vector>
+
+#include "model/program.h"
+
+namespace nibble {
+
+/// Which tokens of a batch a result is wanted for.
+enum class Want : uint8_t { none, last, all };
+
+/// Runs a program. Keeps the memory of its values between runs, so use one per thread of work. The program
+/// and the pool must outlive it.
+class Executor {
+ public:
+  Executor(const Program& program, ThreadPool& pool);
+
+  /// Appends tokens to the cached sequence and returns one row of logits (or hidden states, for an encoder)
+  /// for each wanted token; valid until the next run. Long batches are cut, which changes no bit of the
+  /// result. The cache is as before if this throws: Error{usage} when the tokens do not fit into the cache,
+  /// Error{bad_input} for tokens that the model does not have and, naming where they first appear, for NaN or
+  /// infinite values.
+  std::span<const float> run(std::span<const int32_t> tokens, KvCache& cache, Want want);
+
+  /// The same for an encoder: a whole sequence at once, hidden states of all its tokens.
+  std::span<const float> encode(std::span<const int32_t> tokens, std::span<const int32_t> token_types = {});
+
+  /// Columns of a row of the result.
+  int64_t result_cols() const noexcept;
+  const Program& program() const noexcept { return program_; }
+
+ private:
+  void run_batch(RunContext& context, bool check_all);
+  Value value(int slot, const RunContext& context);
+  void batch(std::span<const int32_t> tokens, std::span<const int32_t> types, KvCache& cache,
+             std::span<const int64_t> selected);
+
+  const Program& program_;
+  ThreadPool& pool_;
+  std::vector<int> buffer_of_;  ///< by slot
+  std::vector<std::vector<float>> buffers_;
+  std::vector<float> result_;
+};
+
+}  // namespace nibble

@@ -1,0 +1,297 @@
+#include "model/program.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+
+#include "ops/activation.h"
+#include "ops/attention.h"
+#include "ops/elementwise.h"
+#include "ops/embedding.h"
+#include "ops/linear.h"
+#include "ops/moe.h"
+#include "ops/norm.h"
+#include "ops/rope.h"
+
+namespace nibble {
+namespace {
+
+ActivationKind kind_of(Activation act) {
+  switch (act) {
+    case Activation::silu:
+      return ActivationKind::silu;
+    case Activation::gelu_tanh:
+      return ActivationKind::gelu_tanh;
+    case Activation::gelu_erf:
+      return ActivationKind::gelu_erf;
+    case Activation::relu:
+      return ActivationKind::relu;
+  }
+  return ActivationKind::silu;
+}
+
+using WeightRef = std::shared_ptr<const Weight>;
+
+/// Turns the steps of an architecture into nodes.
+class Builder {
+ public:
+  Builder(const Arch& arch, const Hparams& hparams, const WeightSource& source)
+      : arch_(arch), hparams_(hparams), source_(source) {}
+
+  Program build() {
+    program_.vocab = hparams_.vocab;
+    program_.context = hparams_.context;
+    program_.layers = hparams_.layers;
+    program_.kv_cols = hparams_.kv_heads * hparams_.head_dim;
+    program_.encoder = arch_.encoder;
+    if (arch_.rope != RopeStyle::none) make_rope_tables();
+
+    int x = embed();
+    for (int64_t layer = 0; layer < hparams_.layers; ++layer) x = add_layer(layer, x);
+    if (arch_.final_norm) x = norm("output_norm", x, hparams_.hidden);
+    program_.hidden = x;
+    x = add_node(select_rows_op, "selected rows", {x}, {}, {});
+    program_.result = arch_.encoder ? x : logits(x);
+    return std::move(program_);
+  }
+
+  /// Weights as they were made, for what is done to them once all are known.
+  std::vector<std::shared_ptr<Weight>>& loaded() { return loaded_; }
+
+ private:
+  // --- weights
+
+  WeightRef weight(const std::string& name) {
+    WeightRef found = optional_weight(name);
+    if (!found) {
+      throw Error(ErrorKind::bad_input, fmt::format("the model has no tensor {}", name),
+                  fmt::format("architecture {} needs it", arch_.name));
+    }
+    return found;
+  }
+
+  WeightRef optional_weight(const std::string& name) {
+    if (const auto it = known_.find(name); it != known_.end()) return it->second;
+    std::optional<QTensor> tensor = source_.find(name);
+    if (!tensor) return known_[name] = nullptr;
+    auto made = std::make_shared<Weight>();
+    made->name = name;
+    made->shape = tensor->shape;
+    if (tensor->shape.rank() >= 2) {
+      made->matrix = std::make_unique<Matrix>(std::move(*tensor), name);
+    } else {
+      const Matrix one_row(std::move(*tensor), name);
+      made->values.resize(static_cast<size_t>(one_row.cols()));
+      one_row.decode_rows(0, 1, made->values.data(), one_row.cols());
+    }
+    loaded_.push_back(made);
+    program_.weights.push_back(made);
+    return known_[name] = made;
+  }
+
+  bool has(const std::string& name) { return optional_weight(name) != nullptr; }
+
+  std::vector<double> factors(const std::string& name) {
+    const WeightRef found = optional_weight(name);
+    if (!found) return {};
+    return {found->values.begin(), found->values.end()};
+  }
+
+  static std::string in_layer(int64_t layer, std::string_view stem) {
+    return fmt::format("blk.{}.{}", layer, stem);
+  }
+
+  // --- nodes
+
+  int add_node(const Op& op, std::string name, std::vector<int> in, std::vector<WeightRef> weights,
+               std::any attributes) {
+    Node node{&op, std::move(name), std::move(in), {}, std::move(weights), std::move(attributes)};
+    std::vector<Extent> extents;
+    for (const int slot : node.in) extents.push_back(program_.slots[static_cast<size_t>(slot)].extent);
+    for (const Extent& extent : op.shape(node, extents)) {
+      node.out.push_back(static_cast<int>(program_.slots.size()));
+      program_.slots.push_back({extent, node.name});
+    }
+    program_.nodes.push_back(std::move(node));
+    return program_.nodes.back().out.front();
+  }
+
+  int norm(const std::string& stem, int from, int64_t width) {
+    const NormAttributes attributes{arch_.norm == NormKind::layer, hparams_.norm_eps, width};
+    return add_node(norm_op, stem, {from}, {weight(stem + ".weight"), optional_weight(stem + ".bias")},
+                    attributes);
+  }
+
+  /// Rows [first, first + rows) of stem.weight, which has all_rows.
+  int linear(const std::string& stem, int from, int64_t first, int64_t rows, int64_t all_rows) {
+    return add_node(linear_op, stem, {from}, {weight(stem + ".weight"), optional_weight(stem + ".bias")},
+                    LinearAttributes{first, rows, all_rows});
+  }
+  int linear(const std::string& stem, int from, int64_t rows) { return linear(stem, from, 0, rows, rows); }
+
+  int embed() {
+    std::vector<WeightRef> tables{weight("token_embd.weight"), optional_weight("position_embd.weight"),
+                                  optional_weight("token_types.weight")};
+    expect_table(*tables[0], hparams_.vocab);
+    int x =
+        add_node(embedding_op, "token_embd", {}, std::move(tables),
+                 EmbeddingAttributes{static_cast<float>(hparams_.embedding_scale), hparams_.position_offset});
+    if (arch_.embedding_norm) x = norm("token_embd_norm", x, hparams_.hidden);
+    return x;
+  }
+
+  void expect_table(const Weight& table, int64_t rows) const {
+    if (table.shape != Shape{rows, hparams_.hidden})
+      fail(ErrorKind::bad_input, "{} has shape {}, expected [{}, {}]", table.name, table.shape.to_string(),
+           rows, hparams_.hidden);
+  }
+
+  int logits(int x) {
+    const bool own = has("output.weight");
+    if (!own && !hparams_.tied) weight("output.weight");  // says what is missing
+    x = add_node(linear_op, "output", {x},
+                 {weight(own ? "output.weight" : "token_embd.weight"), optional_weight("output.bias")},
+                 LinearAttributes{0, hparams_.vocab, hparams_.vocab});
+    if (hparams_.logit_softcap != 0)
+      x = add_node(softcap_op, "logit softcap", {x}, {},
+                   SoftcapAttributes{static_cast<float>(hparams_.logit_softcap)});
+    return x;
+  }
+
+  // --- layers
+
+  int add_layer(int64_t layer, int x) {
+    std::map<Reg, int> reg{{Reg::x, x}};
+    const auto& steps =
+        hparams_.parallel_residual && !arch_.layer_parallel.empty() ? arch_.layer_parallel : arch_.layer;
+    for (const Step& step : steps) {
+      switch (step.kind) {
+        case Step::Kind::norm:
+          reg[step.norm.to] =
+              norm(in_layer(layer, step.norm.weight), reg.at(step.norm.from), hparams_.hidden);
+          break;
+        case Step::Kind::attention:
+          reg[step.attention.to] = attention(layer, step.attention, reg.at(step.attention.from));
+          break;
+        case Step::Kind::mlp:
+          reg[step.mlp.to] = mlp(layer, step.mlp, reg.at(step.mlp.from));
+          break;
+        case Step::Kind::moe:
+          reg[step.moe.to] = moe(layer, step.moe, reg.at(step.moe.from));
+          break;
+        case Step::Kind::add:
+          reg[step.add.to] = add_node(add_op, in_layer(layer, "residual"),
+                                      {reg.at(step.add.to), reg.at(step.add.from)}, {}, {});
+          break;
+      }
+    }
+    return reg.at(Reg::x);
+  }
+
+  int attention(int64_t layer, const AttentionStep& step, int from) {
+    const int64_t dim = hparams_.head_dim;
+    const int64_t q_rows = hparams_.heads * dim, kv_rows = hparams_.kv_heads * dim;
+    int q, k, v;
+    if (step.fused_qkv ? !has(in_layer(layer, "attn_q.weight")) : has(in_layer(layer, "attn_qkv.weight"))) {
+      const std::string stem = in_layer(layer, "attn_qkv");
+      const int64_t all = q_rows + 2 * kv_rows;
+      q = linear(stem, from, 0, q_rows, all);
+      k = linear(stem, from, q_rows, kv_rows, all);
+      v = linear(stem, from, q_rows + kv_rows, kv_rows, all);
+    } else {
+      q = linear(in_layer(layer, "attn_q"), from, q_rows);
+      k = linear(in_layer(layer, "attn_k"), from, kv_rows);
+      v = linear(in_layer(layer, "attn_v"), from, kv_rows);
+    }
+    if (step.qk_norm) {
+      q = norm(in_layer(layer, "attn_q_norm"), q, dim);
+      k = norm(in_layer(layer, "attn_k_norm"), k, dim);
+    }
+    const bool local = layer_is_local(hparams_, layer);
+    if (arch_.rope != RopeStyle::none) {
+      const RopeAttributes rope{local ? local_rope_ : rope_, dim, arch_.rope == RopeStyle::interleaved};
+      q = add_node(rope_op, in_layer(layer, "attn_q rotation"), {q}, {}, rope);
+      k = add_node(rope_op, in_layer(layer, "attn_k rotation"), {k}, {}, rope);
+    }
+    AttentionAttributes attributes;
+    attributes.layer = layer;
+    attributes.heads = hparams_.heads;
+    attributes.kv_heads = hparams_.kv_heads;
+    attributes.head_dim = dim;
+    attributes.scale = static_cast<float>(
+        hparams_.query_scale != 0 ? hparams_.query_scale : 1 / std::sqrt(static_cast<double>(dim)));
+    attributes.softcap = static_cast<float>(hparams_.attn_softcap);
+    attributes.window = local ? hparams_.window : 0;
+    attributes.causal = step.causal;
+    const int mixed = add_node(attention_op, in_layer(layer, "attention"), {q, k, v}, {}, attributes);
+    return linear(in_layer(layer, "attn_output"), mixed, hparams_.hidden);
+  }
+
+  int mlp(int64_t layer, const MlpStep& step, int from) {
+    const std::string up_stem = in_layer(layer, "ffn_up");
+    const bool fused = step.gated && step.fused_gate_up && !has(in_layer(layer, "ffn_gate.weight"));
+    std::vector<int> inner;
+    if (fused) {
+      inner = {linear(up_stem, from, 0, hparams_.ffn, 2 * hparams_.ffn),
+               linear(up_stem, from, hparams_.ffn, hparams_.ffn, 2 * hparams_.ffn)};
+    } else {
+      if (step.gated) inner.push_back(linear(in_layer(layer, "ffn_gate"), from, hparams_.ffn));
+      inner.push_back(linear(up_stem, from, hparams_.ffn));
+    }
+    const int mixed = add_node(activation_op, in_layer(layer, "ffn activation"), std::move(inner), {},
+                               ActivationAttributes{kind_of(step.act)});
+    return linear(in_layer(layer, "ffn_down"), mixed, hparams_.hidden);
+  }
+
+  int moe(int64_t layer, const MoeStep& step, int from) {
+    if (hparams_.experts == 0) {
+      MlpStep dense;
+      dense.act = step.act;
+      return mlp(layer, dense, from);
+    }
+    const MoeAttributes attributes{hparams_.experts, hparams_.experts_used, hparams_.experts_renormalize,
+                                   kind_of(step.act)};
+    return add_node(
+        moe_op, in_layer(layer, "experts"), {from},
+        {weight(in_layer(layer, "ffn_gate_inp.weight")), weight(in_layer(layer, "ffn_gate_exps.weight")),
+         weight(in_layer(layer, "ffn_up_exps.weight")), weight(in_layer(layer, "ffn_down_exps.weight"))},
+        attributes);
+  }
+
+  void make_rope_tables() {
+    const RopeFactors found{factors("rope_freqs.weight"), factors("rope_factors_long.weight"),
+                            factors("rope_factors_short.weight")};
+    rope_ = std::make_shared<RopeTable>(rope_table(hparams_, false, found));
+    local_rope_ = std::make_shared<RopeTable>(rope_table(hparams_, true, found));
+  }
+
+  const Arch& arch_;
+  const Hparams& hparams_;
+  const WeightSource& source_;
+  Program program_;
+  std::map<std::string, WeightRef> known_;
+  std::vector<std::shared_ptr<Weight>> loaded_;
+  std::shared_ptr<const RopeTable> rope_, local_rope_;
+};
+
+}  // namespace
+
+Program build_program(const Arch& arch, const Hparams& hparams, const WeightSource& source, ThreadPool& pool,
+                      const BuildOptions& options) {
+  Builder builder(arch, hparams, source);
+  Program program = builder.build();
+  double floats = 0;
+  for (const auto& w : builder.loaded()) {
+    if (w->matrix && w->matrix->decoded() == nullptr)
+      floats += static_cast<double>(w->matrix->rows()) * static_cast<double>(w->matrix->cols());
+  }
+  const bool keep_all = floats * sizeof(float) <= static_cast<double>(options.decoded_bytes);
+  for (const auto& w : builder.loaded()) {
+    if (w->matrix && (keep_all || w->matrix->wants_decoded())) w->matrix->keep_decoded(pool);
+  }
+  return program;
+}
+
+}  // namespace nibble

@@ -1,0 +1,66 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "arch/arch.h"
+#include "model/kv_cache.h"
+#include "ops/op.h"
+
+namespace nibble {
+
+/// Where a program takes its weights from, by canonical name.
+struct WeightSource {
+  virtual ~WeightSource() = default;
+  virtual std::optional<QTensor> find(std::string_view canonical_name) const = 0;
+};
+
+/// A model as a list of operations on numbered slots, each slot written once. Built from an architecture's
+/// table; inference runs it (model/executor.h), training saves the slots and walks it backward.
+struct Program {
+  struct Slot {
+    Extent extent;
+    std::string name;  ///< of the node that writes it
+  };
+
+  std::vector<Node> nodes;
+  std::vector<Slot> slots;
+  std::vector<std::shared_ptr<const Weight>> weights;
+  int result = -1;  ///< logits of the selected tokens; of an encoder: their hidden states
+  int hidden = -1;  ///< last hidden states of all tokens, after the final norm
+
+  int64_t vocab = 0;
+  int64_t context = 0;  ///< trained context in tokens; 0: unknown
+  int64_t layers = 0;
+  int64_t kv_cols = 0;
+  bool encoder = false;
+
+  /// An empty cache for one sequence of at most `capacity` tokens.
+  KvCache cache(int64_t capacity, DType type = DType::f32) const {
+    return KvCache(layers, kv_cols, capacity, type);
+  }
+};
+
+struct BuildOptions {
+  /// Quantized matrices are kept as f32 as well if all of them fit into this many bytes: decoding each of
+  /// them for every token is what costs most in small models. The results are the same.
+  int64_t decoded_bytes = int64_t{512} << 20;
+};
+
+/// Throws Error{bad_input} naming a tensor that is missing or has another shape than expected.
+Program build_program(const Arch& arch, const Hparams& hparams, const WeightSource& source, ThreadPool& pool,
+                      const BuildOptions& options = {});
+
+/// Angles of the rotation for a layer that attends within a window (`local`) or fully. `factors` are GGUF's
+/// rope_freqs, rope_factors_long and rope_factors_short, empty where absent.
+struct RopeFactors {
+  std::vector<double> all, long_context, short_context;
+};
+RopeTable rope_table(const Hparams& hparams, bool local, const RopeFactors& factors);
+
+/// Whether a layer attends within the sliding window only.
+bool layer_is_local(const Hparams& hparams, int64_t layer);
+
+}  // namespace nibble
