@@ -7,22 +7,28 @@
 
 namespace nibble {
 
+/// What a format that is only read has to say: its facts and how a block decodes.
+template <class F>
+concept BlockDecoding = requires(const typename F::Block& b, float* out) {
+  { F::info.block } -> std::convertible_to<int64_t>;
+  F::decode(b, out);
+};
+
 /// A fixed block encoding as its header describes it: static facts, no state. Checked at compile time.
 template <class F>
-concept BlockEncoding = requires(const float* x, const typename F::Params& p, typename F::Block& b,
-                                 const Code* c, int i, float v, float* out) {
-  { F::info.block } -> std::convertible_to<int64_t>;
+concept BlockEncoding = BlockDecoding<F> && requires(const float* x, const typename F::Params& p,
+                                                     typename F::Block& b, const Code* c, int i, float v) {
   { F::fit(x, x) } -> std::same_as<typename F::Params>;
   { F::round(v, p, i) } -> std::same_as<Code>;        // nearest code of one weight at position i of the block
   { F::value(Code{}, p, i) } -> std::same_as<float>;  // what decode gives for that code
   F::pack(c, p, b);
-  F::decode(b, out);
 };
 
-/// Makes a Format of a BlockEncoding: one plane of packed blocks, rows a multiple of the block.
-template <BlockEncoding F>
+/// Makes a Format of a block encoding: one plane of packed blocks, rows a multiple of the block.
+template <BlockDecoding F>
 class BlockFormat final : public Format {
   static_assert(sizeof(typename F::Block) == F::info.bytes);
+  static_assert(BlockEncoding<F> == F::info.can_encode);
 
  public:
   const FormatInfo& info() const noexcept override { return F::info; }
@@ -46,24 +52,36 @@ class BlockFormat final : public Format {
 
   void fit(const float* x, const float* importance, int64_t, const std::byte* const*,
            Params& params) const override {
-    params.as<typename F::Params>() = F::fit(x, importance);
+    if constexpr (BlockEncoding<F>) {
+      params.as<typename F::Params>() = F::fit(x, importance);
+    } else {
+      read_only();
+    }
   }
 
   void round(const float* x, int64_t first, int64_t n, const Params& params, Code* codes,
              float* values) const override {
-    const auto& p = params.as<typename F::Params>();
-    for (int64_t i = 0; i < n; ++i) {
-      const int at = static_cast<int>(first + i);
-      codes[i] = F::round(x[i], p, at);
-      if (values != nullptr) values[i] = F::value(codes[i], p, at);
+    if constexpr (BlockEncoding<F>) {
+      const auto& p = params.as<typename F::Params>();
+      for (int64_t i = 0; i < n; ++i) {
+        const int at = static_cast<int>(first + i);
+        codes[i] = F::round(x[i], p, at);
+        if (values != nullptr) values[i] = F::value(codes[i], p, at);
+      }
+    } else {
+      read_only();
     }
   }
 
   void pack(const Code* codes, int64_t, const Params& params, std::byte* const* planes) const override {
-    typename F::Block b;
-    std::memset(&b, 0, sizeof b);
-    F::pack(codes, params.as<typename F::Params>(), b);
-    std::memcpy(planes[0], &b, sizeof b);
+    if constexpr (BlockEncoding<F>) {
+      typename F::Block b;
+      std::memset(&b, 0, sizeof b);
+      F::pack(codes, params.as<typename F::Params>(), b);
+      std::memcpy(planes[0], &b, sizeof b);
+    } else {
+      read_only();
+    }
   }
 
   void decode(const std::byte* const* planes, int64_t, float* out) const override {
@@ -71,10 +89,15 @@ class BlockFormat final : public Format {
     std::memcpy(&b, planes[0], sizeof b);
     F::decode(b, out);
   }
+
+ private:
+  [[noreturn]] static void read_only() {
+    fail(ErrorKind::unsupported, "nibble reads {} but does not write it", F::info.name);
+  }
 };
 
-/// The family of one BlockEncoding: a single word.
-template <BlockEncoding F>
+/// The family of one block encoding: a single word.
+template <BlockDecoding F>
 struct SingleFormat {
   static std::unique_ptr<Format> make(const FormatSpec& spec) {
     if (spec.name != F::info.name) return nullptr;

@@ -5,6 +5,7 @@
 #include "formats/fp4.h"
 #include "formats/ggml_legacy.h"
 #include "formats/iq4.h"
+#include "formats/iquant.h"
 #include "formats/kquant.h"
 #include "formats/kquant_signed.h"
 #include "formats/ternary.h"

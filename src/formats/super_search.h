@@ -55,6 +55,8 @@ class ScaleSuperSearch {
     Choice best;
     for (const int k : candidates)
       consider(store_f16(largest * s_.unit / static_cast<float>(k)), share, best);
+    // Among subnormal numbers one step is far, and the first may be needed where the quotient rounds to zero.
+    consider(step_f16(best.found.d, 1), share, best);
     for (int round = 0; round < 3; ++round) {
       float slope = 0, curvature = 0;
       const float d = real(best.found.d);
