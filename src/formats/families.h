@@ -1,6 +1,7 @@
 #pragma once
 
 // The headers behind formats/list.inc, one line per family.
+#include "formats/affine.h"
 #include "formats/float.h"
 #include "formats/fp4.h"
 #include "formats/ggml_legacy.h"
