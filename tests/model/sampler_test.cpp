@@ -1,0 +1,125 @@
+#include "model/sampler.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+#include <map>
+
+#include "base/error.h"
+
+namespace nibble {
+namespace {
+
+SamplingOptions plain() {
+  SamplingOptions o;
+  o.temperature = 1;
+  o.top_k = 0;
+  o.top_p = 1;
+  o.min_p = 0;
+  o.seed = 3;
+  return o;
+}
+
+std::map<int32_t, int> draw(const SamplingOptions& options, const std::vector<float>& logits, int n) {
+  Sampler sampler(options);
+  std::map<int32_t, int> count;
+  for (int i = 0; i < n; ++i) ++count[sampler.next(logits)];
+  return count;
+}
+
+const std::vector<float> fixed{std::log(0.5f), std::log(0.25f), std::log(0.15f), std::log(0.1f)};
+
+TEST(Sampler, DrawsInProportion) {
+  const int n = 20000;
+  auto count = draw(plain(), fixed, n);
+  const double p[] = {0.5, 0.25, 0.15, 0.1};
+  for (int i = 0; i < 4; ++i) {
+    // Five standard deviations of a binomial count.
+    EXPECT_NEAR(count[i], n * p[i], 5 * std::sqrt(n * p[i] * (1 - p[i]))) << i;
+  }
+}
+
+TEST(Sampler, TemperatureSharpens) {
+  SamplingOptions o = plain();
+  o.temperature = 0.5;  // probabilities squared, then normalized: 0.25 of 0.345
+  const int n = 20000;
+  const double p = 0.25 / (0.25 + 0.0625 + 0.0225 + 0.01);
+  EXPECT_NEAR(draw(o, fixed, n)[0], n * p, 5 * std::sqrt(n * p * (1 - p)));
+}
+
+TEST(Sampler, GreedyTakesTheLargestAndTheLowestIdOfEquals) {
+  SamplingOptions o = plain();
+  o.temperature = 0;
+  EXPECT_EQ(Sampler(o).next(std::vector<float>{1, 5, 5, 2}), 1);
+}
+
+TEST(Sampler, CutsKeepTheHeadOfTheDistribution) {
+  SamplingOptions o = plain();
+  o.top_k = 2;
+  EXPECT_EQ(draw(o, fixed, 500).size(), 2u);
+  o = plain();
+  o.top_p = 0.7;  // 0.5 is not enough, 0.75 is
+  EXPECT_EQ(draw(o, fixed, 500).size(), 2u);
+  o = plain();
+  o.min_p = 0.25;  // relative to 0.5: keeps 0.25 and 0.15, not 0.1
+  EXPECT_EQ(draw(o, fixed, 2000).size(), 3u);
+  o = plain();
+  o.top_k = 1;
+  EXPECT_EQ(draw(o, fixed, 50).size(), 1u);
+  o = plain();
+  o.top_p = 1e-9;  // one token always stays
+  EXPECT_EQ(draw(o, fixed, 50).size(), 1u);
+}
+
+TEST(Sampler, PenaltyPushesRecentTokensDown) {
+  SamplingOptions o = plain();
+  o.temperature = 0;
+  o.repeat_penalty = 2;
+  o.repeat_last = 2;
+  Sampler s(o);
+  const std::vector<float> logits{4, 3, -1, -1.5};
+  EXPECT_EQ(s.next(logits), 0);
+  s.accept(0);
+  EXPECT_EQ(s.next(logits), 1);  // 4 / 2 < 3
+  s.accept(1);
+  EXPECT_EQ(s.next(logits), 0);  // 2 against 1.5
+  s.accept(3);
+  EXPECT_EQ(s.next(logits), 0);  // forgotten: only the last two count
+  SamplingOptions negative = o;
+  Sampler n(negative);
+  n.accept(0);
+  EXPECT_EQ(n.next(std::vector<float>{-1, -1.5}), 1);  // -1 * 2 < -1.5
+}
+
+TEST(Sampler, SameSeedSameTokens) {
+  SamplingOptions o = plain();
+  Sampler a(o), b(o);
+  o.seed = 4;
+  Sampler c(o);
+  int different = 0;
+  for (int i = 0; i < 100; ++i) {
+    const int32_t t = a.next(fixed);
+    EXPECT_EQ(t, b.next(fixed));
+    different += t != c.next(fixed);
+  }
+  EXPECT_GT(different, 20);
+}
+
+TEST(Sampler, OptionsAndLogitsAreChecked) {
+  for (const auto& spoil : std::vector<void (*)(SamplingOptions&)>{
+           [](SamplingOptions& o) { o.temperature = -1; }, [](SamplingOptions& o) { o.top_k = -1; },
+           [](SamplingOptions& o) { o.top_p = 0; }, [](SamplingOptions& o) { o.min_p = 1.5; },
+           [](SamplingOptions& o) { o.repeat_penalty = 0; },
+           [](SamplingOptions& o) { o.repeat_last = -2; }}) {
+    SamplingOptions o = plain();
+    spoil(o);
+    EXPECT_THROW(Sampler{o}, Error);
+  }
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  EXPECT_THROW(Sampler(plain()).next(std::vector<float>{nan, nan}), Error);
+  EXPECT_EQ(Sampler(plain()).next(std::vector<float>{nan, 1}), 1);
+}
+
+}  // namespace
+}  // namespace nibble
