@@ -4,7 +4,9 @@
 #include <set>
 
 #include "base/error.h"
+#include "containers/hf_quant.h"
 #include "containers/json_events.h"
+#include "containers/json_meta.h"
 #include "containers/listing.h"
 #include "containers/safetensors.h"
 
@@ -75,6 +77,12 @@ void check_shard(const TensorListing& part, const ShardIndex::Shard& shard, cons
   }
 }
 
+// A folder's config.json says how its tensors are quantized.
+void assemble_by_config(TensorListing& listing, const std::filesystem::path& folder) {
+  const std::string config = (folder / "config.json").string();
+  if (std::filesystem::exists(config)) assemble_quantized(listing, read_json_meta(config), config);
+}
+
 TensorFile open_shards(const std::filesystem::path& folder, const std::string& index_name) {
   const std::string index_path = (folder / index_name).string();
   const MappedFile index_file(index_path);
@@ -93,6 +101,7 @@ TensorFile open_shards(const std::filesystem::path& folder, const std::string& i
     if (files.size() == 1) all.metadata = part.metadata;
     append_listing(all, std::move(part));
   }
+  assemble_by_config(all, folder);
   return TensorFile("safetensors", folder.string(), std::move(files), std::move(all));
 }
 
@@ -106,12 +115,22 @@ ShardIndex parse_shard_index(std::string_view text, const std::string& file) {
   return std::move(handler.index);
 }
 
+void assemble_as_described(TensorListing& listing, const std::string& path) {
+  const std::string key(quantization_metadata_key);
+  if (const auto text = listing.metadata.text(key)) {
+    assemble_quantized(listing, parse_json_meta(fmt::format("{{\"{}\":{}}}", key, *text), path), path);
+  } else {
+    assemble_by_config(listing, std::filesystem::path(path).parent_path());
+  }
+}
+
 TensorFile open_hf_folder(const std::string& path) {
   const std::filesystem::path folder(path);
   if (std::filesystem::exists(folder / "model.safetensors")) {
     const MappedFile file((folder / "model.safetensors").string());
-    return TensorFile("safetensors", path, {file},
-                      parse_safetensors(file.data(), file.path(), std::make_shared<MappedFile>(file)));
+    TensorListing listing = parse_safetensors(file.data(), file.path(), std::make_shared<MappedFile>(file));
+    assemble_by_config(listing, folder);
+    return TensorFile("safetensors", path, {file}, std::move(listing));
   }
   if (std::filesystem::exists(folder / "model.safetensors.index.json")) {
     return open_shards(folder, "model.safetensors.index.json");

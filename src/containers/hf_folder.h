@@ -11,6 +11,9 @@ namespace nibble {
 /// Opens a folder as Hugging Face lays it out; see open_tensor_file.
 TensorFile open_hf_folder(const std::string& path);
 
+/// Assembles quantized tensors of a single file as its own metadata says, or else the config.json beside it.
+void assemble_as_described(TensorListing& listing, const std::string& path);
+
 /// The files an index names in its weight_map (model.safetensors.index.json, pytorch_model.bin.index.json),
 /// each with the tensors it should hold, in the order of first mention. Throws Error{bad_input} with `file`
 /// and offset; file names with a folder in them are refused.

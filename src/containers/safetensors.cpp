@@ -4,6 +4,7 @@
 #include <array>
 
 #include "containers/byte_reader.h"
+#include "containers/hf_folder.h"
 #include "containers/json_events.h"
 #include "containers/listing.h"
 
@@ -250,6 +251,7 @@ TensorListing parse_safetensors(std::span<const std::byte> bytes, const std::str
 TensorFile open_safetensors(const std::string& path) {
   const MappedFile file(path);
   TensorListing listing = parse_safetensors(file.data(), path, std::make_shared<MappedFile>(file));
+  assemble_as_described(listing, path);
   return TensorFile("safetensors", path, {file}, std::move(listing));
 }
 
