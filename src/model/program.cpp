@@ -135,6 +135,7 @@ class Builder {
     std::vector<WeightRef> tables{weight("token_embd.weight"), optional_weight("position_embd.weight"),
                                   optional_weight("token_types.weight")};
     expect_table(*tables[0], hparams_.vocab);
+    if (tables[1]) program_.positions = tables[1]->shape[0] - hparams_.position_offset;
     int x =
         add_node(embedding_op, "token_embd", {}, std::move(tables),
                  EmbeddingAttributes{static_cast<float>(hparams_.embedding_scale), hparams_.position_offset});

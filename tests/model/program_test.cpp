@@ -1,0 +1,215 @@
+#include "model/program.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+
+#include "model/executor.h"
+#include "model/small_model.h"
+
+namespace nibble {
+namespace {
+
+using test::llama_like;
+using test::random_weights;
+using test::small_hparams;
+
+std::vector<int32_t> some_tokens(int64_t n, int64_t vocab) {
+  Rng rng(9);
+  std::vector<int32_t> t;
+  for (int64_t i = 0; i < n; ++i) t.push_back(static_cast<int32_t>(rng.below(static_cast<uint64_t>(vocab))));
+  return t;
+}
+
+/// Logits of all tokens, run in batches of `step`.
+std::vector<float> logits_of(const Program& program, std::span<const int32_t> tokens, size_t step,
+                             int threads = 2, DType cache_type = DType::f32) {
+  ThreadPool pool(threads);
+  Executor executor(program, pool);
+  KvCache cache = program.cache(static_cast<int64_t>(tokens.size()), cache_type);
+  std::vector<float> all;
+  for (size_t begin = 0; begin < tokens.size(); begin += step) {
+    const auto part =
+        executor.run(tokens.subspan(begin, std::min(step, tokens.size() - begin)), cache, Want::all);
+    all.insert(all.end(), part.begin(), part.end());
+  }
+  return all;
+}
+
+struct Variant {
+  const char* name;
+  void (*change)(Hparams&);
+};
+
+class Cuts : public testing::TestWithParam<Variant> {};
+
+TEST_P(Cuts, BatchesThreadsAndLevelsChangeNoBit) {
+  Hparams h = small_hparams();
+  GetParam().change(h);
+  const auto source = random_weights(h);
+  ThreadPool pool(2);
+  const Program program = build_program(llama_like(), h, source, pool);
+  const auto tokens = some_tokens(150, h.vocab);
+  const auto whole = logits_of(program, tokens, 150);
+  ASSERT_EQ(whole.size(), size_t(150 * h.vocab));
+  EXPECT_EQ(logits_of(program, tokens, 1), whole) << "token by token";
+  EXPECT_EQ(logits_of(program, tokens, 37), whole) << "in chunks";
+  EXPECT_EQ(logits_of(program, tokens, 64, 1), whole) << "one thread";
+  EXPECT_EQ(logits_of(program, tokens, 150, 3), whole) << "three threads";
+  const IsaLevel usual = isa_level();
+  for (const IsaLevel level : isa_levels()) {
+    set_isa_level(level);
+    EXPECT_EQ(logits_of(program, tokens, 150), whole) << isa_name(level);
+  }
+  set_isa_level(usual);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Variants, Cuts,
+    testing::Values(Variant{"plain", [](Hparams&) {}}, Variant{"window", [](Hparams& h) { h.window = 20; }},
+                    Variant{"window_every_other", [](Hparams& h) { h.window = 9, h.window_every = 2; }},
+                    Variant{"experts",
+                            [](Hparams& h) { h.experts = 4, h.experts_used = 2, h.expert_ffn = 24; }},
+                    Variant{"caps", [](Hparams& h) { h.attn_softcap = 10, h.logit_softcap = 5; }},
+                    Variant{"yarn",
+                            [](Hparams& h) {
+                              h.rope_scaling = RopeScaling::yarn;
+                              h.rope_factor = 4;
+                              h.rope_original_context = 64;
+                            }}),
+    [](const auto& param_info) { return std::string(param_info.param.name); });
+
+TEST(Program, QuantizedWeightsGiveTheSameBitsDecodedOrNot) {
+  const Hparams h = small_hparams();
+  auto source = random_weights(h);
+  for (auto& [name, tensor] : source.tensors) {
+    if (tensor.shape.rank() < 2) continue;
+    std::vector<float> x(static_cast<size_t>(tensor.shape.elements()));
+    decode_range(tensor, 0, tensor.shape.elements(), x.data());
+    source.set(name, tensor.shape, x, tensor.shape.cols() % 32 == 0 ? "q8_0" : "bf16");
+  }
+  ThreadPool pool(2);
+  const Program kept = build_program(llama_like(), h, source, pool);
+  const Program packed = build_program(llama_like(), h, source, pool, {.decoded_bytes = 0});
+  EXPECT_EQ(packed.weights[0]->matrix->decoded(), nullptr);
+  EXPECT_NE(kept.weights[0]->matrix->decoded(), nullptr);
+  const auto tokens = some_tokens(40, h.vocab);
+  EXPECT_EQ(logits_of(kept, tokens, 40), logits_of(packed, tokens, 40));
+}
+
+TEST(Program, HalfPrecisionCacheIsCloseAndHalfTheSize) {
+  const Hparams h = small_hparams();
+  ThreadPool pool(2);
+  const Program program = build_program(llama_like(), h, random_weights(h), pool);
+  const auto tokens = some_tokens(60, h.vocab);
+  const auto full = logits_of(program, tokens, 60), half = logits_of(program, tokens, 60, 2, DType::f16);
+  double worst = 0, largest = 0;
+  for (size_t i = 0; i < full.size(); ++i) {
+    worst = std::max<double>(worst, std::fabs(full[i] - half[i]));
+    largest = std::max<double>(largest, std::fabs(full[i]));
+  }
+  EXPECT_GT(worst, 0);
+  EXPECT_LT(worst, 0.01 * largest);
+  KvCache a = program.cache(100), b = program.cache(100, DType::f16);
+  a.reserve(10);
+  b.reserve(10);
+  EXPECT_EQ(a.bytes(), 2 * b.bytes());
+}
+
+TEST(Program, LastAndNoneWantFewerRows) {
+  const Hparams h = small_hparams();
+  ThreadPool pool(2);
+  const Program program = build_program(llama_like(), h, random_weights(h), pool);
+  const auto tokens = some_tokens(700, h.vocab);  // more than one batch
+  Executor executor(program, pool);
+  KvCache cache = program.cache(700);
+  EXPECT_TRUE(executor.run(tokens, cache, Want::none).empty());
+  cache.clear();
+  const auto last = executor.run(tokens, cache, Want::last);
+  const std::vector<float> row(last.begin(), last.end());
+  const auto all = logits_of(program, tokens, 700);
+  EXPECT_EQ(row, std::vector<float>(all.end() - h.vocab, all.end()));
+}
+
+TEST(Program, FullCacheIsAUsageErrorAndChangesNothing) {
+  const Hparams h = small_hparams();
+  ThreadPool pool(1);
+  const Program program = build_program(llama_like(), h, random_weights(h), pool);
+  Executor executor(program, pool);
+  KvCache cache = program.cache(10);
+  const auto tokens = some_tokens(8, h.vocab);
+  executor.run(tokens, cache, Want::none);
+  try {
+    executor.run(tokens, cache, Want::last);
+    FAIL();
+  } catch (const Error& e) {
+    EXPECT_EQ(e.kind(), ErrorKind::usage);
+    EXPECT_EQ(std::string(e.what()), "8 tokens do not fit into the context: 8 of 10 are in use");
+  }
+  EXPECT_EQ(cache.length(), 8);
+}
+
+void expect_message(const Hparams& h, const test::MapSource& source, const std::string& wanted) {
+  ThreadPool pool(1);
+  try {
+    build_program(llama_like(), h, source, pool);
+    FAIL() << "expected: " << wanted;
+  } catch (const Error& e) {
+    EXPECT_EQ(e.kind(), ErrorKind::bad_input);
+    EXPECT_EQ(std::string(e.what()), wanted);
+  }
+}
+
+TEST(Program, MissingAndIllShapedTensorsAreNamed) {
+  const Hparams h = small_hparams();
+  auto source = random_weights(h);
+  source.tensors.erase("blk.1.ffn_up.weight");
+  expect_message(h, source, "the model has no tensor blk.1.ffn_up.weight");
+  source = random_weights(h);
+  source.random("blk.0.attn_k.weight", {17, 32}, 1);
+  expect_message(h, source, "blk.0.attn_k.weight has shape [17, 32], expected [16, 32]");
+  source = random_weights(h);
+  source.random("blk.0.attn_norm.weight", {31}, 1);
+  expect_message(h, source, "blk.0.attn_norm.weight has shape [31], expected [32]");
+  source = random_weights(h);
+  source.random("token_embd.weight", {49, 32}, 1);
+  expect_message(h, source, "token_embd.weight has shape [49, 32], expected [50, 32]");
+}
+
+TEST(Program, NotFiniteValuesNameTheirOrigin) {
+  const Hparams h = small_hparams();
+  auto source = random_weights(h);
+  std::vector<float> x(static_cast<size_t>(h.hidden * h.ffn), 0.01f);
+  x[5] = std::numeric_limits<float>::infinity();
+  source.set("blk.1.ffn_down.weight", {h.hidden, h.ffn}, x);
+  ThreadPool pool(1);
+  const Program program = build_program(llama_like(), h, source, pool);
+  Executor executor(program, pool);
+  KvCache cache = program.cache(10);
+  try {
+    executor.run(some_tokens(3, h.vocab), cache, Want::last);
+    FAIL();
+  } catch (const Error& e) {
+    EXPECT_EQ(e.kind(), ErrorKind::bad_input);
+    EXPECT_EQ(std::string(e.what()),
+              "NaN or infinite values in the output of blk.1.ffn_down (linear) for the token at position 0; "
+              "row 0 of "
+              "blk.1.ffn_down.weight is not finite itself");
+  }
+  EXPECT_EQ(cache.length(), 0);
+}
+
+TEST(Program, TokensOutsideTheVocabularyAreErrors) {
+  const Hparams h = small_hparams();
+  ThreadPool pool(2);
+  const Program program = build_program(llama_like(), h, random_weights(h), pool);
+  Executor executor(program, pool);
+  KvCache cache = program.cache(10);
+  EXPECT_THROW(executor.run(std::vector<int32_t>{1, 50}, cache, Want::last), Error);
+  EXPECT_THROW(executor.run(std::vector<int32_t>{-1}, cache, Want::last), Error);
+  EXPECT_EQ(executor.run(std::vector<int32_t>{49}, cache, Want::last).size(), 50u);
+}
+
+}  // namespace
+}  // namespace nibble
