@@ -2,6 +2,7 @@
 
 // The headers behind formats/list.inc, one line per family.
 #include "formats/affine.h"
+#include "formats/bnb4.h"
 #include "formats/float.h"
 #include "formats/fp4.h"
 #include "formats/ggml_legacy.h"
