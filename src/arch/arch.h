@@ -17,7 +17,6 @@
 namespace nibble {
 
 enum class NormKind : uint8_t { rms, layer };
-enum class Activation : uint8_t { silu, gelu_tanh, gelu_erf, relu };
 /// Which entries of a head rotate together: (2i, 2i+1) or (i, i + rope_dim/2).
 enum class RopeStyle : uint8_t { none, interleaved, half };
 

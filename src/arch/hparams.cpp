@@ -214,31 +214,24 @@ Activation activation_of(const Arch& arch) {
   return Activation::silu;
 }
 
-// The table fixes the activation; a config.json that asks for another one is another model.
-void check_activation(const Arch& arch, const Source& source) {
+// The two spellings of GELU may stand for each other; any other activation makes another model.
+std::optional<Activation> read_activation(const Arch& arch, const Source& source) {
   std::optional<std::string> name;
   for (const char* key : {"hidden_activation", "hidden_act", "activation_function", "activation"}) {
     if (!name) name = source.text(key);
   }
-  if (!name) return;
-  bool same = false;
-  switch (activation_of(arch)) {
-    case Activation::silu:
-      same = *name == "silu" || *name == "swish";
-      break;
-    case Activation::gelu_tanh:
-      same = *name == "gelu_new" || *name == "gelu_pytorch_tanh" || *name == "gelu_fast";
-      break;
-    case Activation::gelu_erf:
-      same = *name == "gelu";
-      break;
-    case Activation::relu:
-      same = *name == "relu";
-      break;
-  }
-  if (!same) {
-    fail(ErrorKind::unsupported, "config.json: activation \"{}\" is not supported for {}", *name, arch.name);
-  }
+  if (!name) return std::nullopt;
+  const std::string& n = *name;
+  std::optional<Activation> named;
+  if (n == "silu" || n == "swish") named = Activation::silu;
+  if (n == "gelu_new" || n == "gelu_pytorch_tanh" || n == "gelu_fast") named = Activation::gelu_tanh;
+  if (n == "gelu" || n == "gelu_python") named = Activation::gelu_erf;
+  if (n == "relu") named = Activation::relu;
+  const Activation usual = activation_of(arch);
+  if (named == usual) return std::nullopt;
+  const auto is_gelu = [](Activation a) { return a == Activation::gelu_tanh || a == Activation::gelu_erf; };
+  if (named && is_gelu(*named) && is_gelu(usual)) return named;
+  fail(ErrorKind::unsupported, "config.json: activation \"{}\" is not supported for {}", n, arch.name);
 }
 
 }  // namespace
@@ -277,7 +270,7 @@ Hparams read_hparams(const Arch& arch, const Meta& meta, bool from_gguf) {
            arch.gguf, h.head_dim);
     }
   } else {
-    check_activation(arch, source);
+    h.activation = read_activation(arch, source);
   }
   check(arch, h, where);
   return h;

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -8,6 +9,8 @@ namespace nibble {
 
 /// How rotary positions are stretched beyond the trained context.
 enum class RopeScaling : uint8_t { none, linear, yarn, llama3, longrope };
+
+enum class Activation : uint8_t { silu, gelu_tanh, gelu_erf, relu };
 
 /// Hyper-parameters of a model in nibble's own terms, whatever file they came from. Zero means "does not
 /// apply".
@@ -49,7 +52,8 @@ struct Hparams {
   int64_t position_offset = 0;  ///< added to positions before a learned position embedding is read (OPT: 2)
   int64_t token_types = 0;      ///< BERT segment embeddings
   bool parallel_residual = false;
-  bool tied = false;  ///< the output matrix is the token embedding
+  std::optional<Activation> activation;  ///< of the feed-forward block where it is not the table's
+  bool tied = false;                     ///< the output matrix is the token embedding
 };
 
 }  // namespace nibble

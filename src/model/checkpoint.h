@@ -9,9 +9,10 @@
 #include "arch/arch.h"
 #include "containers/tensor_file.h"
 #include "formats/format.h"
-#include "tokenizers/tokenizer.h"
 
 namespace nibble {
+
+class Tokenizer;  // tokenizers/tokenizer.h
 
 /// What a checkpoint was read from.
 enum class SourceKind : uint8_t { huggingface, gguf };
@@ -36,6 +37,7 @@ struct UnclaimedTensor {
   std::string name;
   std::string reason;
   size_t bytes = 0;
+  bool harmless = true;  ///< known not to take part (buffers, heads of other tasks); false: nobody knows
 };
 
 /// A model on disk, opened and checked: architecture, hyper-parameters, every tensor the architecture needs
@@ -48,6 +50,8 @@ class Checkpoint {
   SourceKind source() const noexcept;
   /// What was opened: a folder or a file.
   const std::string& path() const noexcept;
+  /// Folder that holds config.json and the tokenizer; empty for GGUF.
+  const std::string& folder() const noexcept;
   /// config.json (flattened, nested text_config included) or the GGUF metadata.
   const Meta& meta() const noexcept;
   const TensorFile& file() const noexcept;
