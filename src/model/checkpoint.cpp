@@ -5,8 +5,8 @@
 #include <map>
 
 #include "base/error.h"
+#include "containers/json_meta.h"
 #include "model/checkpoint_data.h"
-#include "model/config.h"
 #include "model/rewrite.h"
 
 namespace nibble {
@@ -117,7 +117,7 @@ Checkpoint::Data open_hf_model(std::shared_ptr<const TensorFile> file) {
     throw Error(ErrorKind::bad_input, fmt::format("{}: no config.json beside the weights", d.path),
                 "nibble opens a Hugging Face folder, a safetensors file in one, or a GGUF file");
   }
-  d.meta = meta_from_json(read_text_file(config.string(), size_t{16} << 20), config.string());
+  d.meta = read_json_meta(config.string());
   d.arch = arch_of_hf(d.meta);
   if (d.arch == nullptr) {
     const std::string type = d.meta.text("model_type").value_or("");
