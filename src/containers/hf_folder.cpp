@@ -9,6 +9,7 @@
 #include "containers/json_meta.h"
 #include "containers/listing.h"
 #include "containers/safetensors.h"
+#include "containers/torch_zip.h"
 
 namespace nibble {
 namespace {
@@ -83,26 +84,38 @@ void assemble_by_config(TensorListing& listing, const std::filesystem::path& fol
   if (std::filesystem::exists(config)) assemble_quantized(listing, read_json_meta(config), config);
 }
 
-TensorFile open_shards(const std::filesystem::path& folder, const std::string& index_name) {
-  const std::string index_path = (folder / index_name).string();
+struct Flavour {
+  std::string_view kind, file;
+  TensorListing (*parse)(std::span<const std::byte>, const std::string&, std::shared_ptr<const void>);
+  std::string index() const { return fmt::format("{}.index.json", file); }
+};
+
+// In the order of preference.
+constexpr Flavour flavours[] = {{"safetensors", "model.safetensors", &parse_safetensors},
+                                {"torch", "pytorch_model.bin", &parse_torch}};
+
+TensorListing parse_file(const MappedFile& file, const Flavour& flavour) {
+  return flavour.parse(file.data(), file.path(), std::make_shared<MappedFile>(file));
+}
+
+TensorListing parse_shards(const std::filesystem::path& folder, const Flavour& flavour,
+                           std::vector<MappedFile>& files) {
+  const std::string index_path = (folder / flavour.index()).string();
   const MappedFile index_file(index_path);
   if (index_file.size() > largest_index) {
     fail(ErrorKind::bad_input, "{}: expected at most {} bytes, found {}", index_path, largest_index,
          index_file.size());
   }
   const ShardIndex index = parse_shard_index(text_of(index_file), index_path);
-  std::vector<MappedFile> files;
   TensorListing all;
   for (const ShardIndex::Shard& shard : index.shards) {
     files.emplace_back((folder / shard.file).string());
-    const MappedFile& file = files.back();
-    TensorListing part = parse_safetensors(file.data(), file.path(), std::make_shared<MappedFile>(file));
+    TensorListing part = parse_file(files.back(), flavour);
     check_shard(part, shard, index_path);
     if (files.size() == 1) all.metadata = part.metadata;
     append_listing(all, std::move(part));
   }
-  assemble_by_config(all, folder);
-  return TensorFile("safetensors", folder.string(), std::move(files), std::move(all));
+  return all;
 }
 
 }  // namespace
@@ -126,20 +139,24 @@ void assemble_as_described(TensorListing& listing, const std::string& path) {
 
 TensorFile open_hf_folder(const std::string& path) {
   const std::filesystem::path folder(path);
-  if (std::filesystem::exists(folder / "model.safetensors")) {
-    const MappedFile file((folder / "model.safetensors").string());
-    TensorListing listing = parse_safetensors(file.data(), file.path(), std::make_shared<MappedFile>(file));
+  std::string looked_for;
+  for (const Flavour& flavour : flavours) {
+    std::vector<MappedFile> files;
+    TensorListing listing;
+    if (std::filesystem::exists(folder / flavour.file)) {
+      files.emplace_back((folder / flavour.file).string());
+      listing = parse_file(files.back(), flavour);
+    } else if (std::filesystem::exists(folder / flavour.index())) {
+      listing = parse_shards(folder, flavour, files);
+    } else {
+      looked_for += fmt::format("{}{} and {}", looked_for.empty() ? "" : ", ", flavour.file, flavour.index());
+      continue;
+    }
     assemble_by_config(listing, folder);
-    return TensorFile("safetensors", path, {file}, std::move(listing));
+    return TensorFile(std::string(flavour.kind), path, std::move(files), std::move(listing));
   }
-  if (std::filesystem::exists(folder / "model.safetensors.index.json")) {
-    return open_shards(folder, "model.safetensors.index.json");
-  }
-  throw Error(ErrorKind::io,
-              fmt::format("{}: no model in this folder: looked for model.safetensors and "
-                          "model.safetensors.index.json",
-                          path),
-              "download the whole repository, weights included");
+  throw Error(ErrorKind::io, fmt::format("{}: no model in this folder: looked for {}", path, looked_for),
+              "download the whole repository, weights included; a GGUF file is named itself, not its folder");
 }
 
 }  // namespace nibble
