@@ -242,7 +242,7 @@ class Builder {
       inner.push_back(linear(up_stem, from, hparams_.ffn));
     }
     const int mixed = add_node(activation_op, in_layer(layer, "ffn activation"), std::move(inner), {},
-                               ActivationAttributes{kind_of(step.act)});
+                               ActivationAttributes{kind_of(hparams_.activation.value_or(step.act))});
     return linear(in_layer(layer, "ffn_down"), mixed, hparams_.hidden);
   }
 
@@ -253,7 +253,7 @@ class Builder {
       return mlp(layer, dense, from);
     }
     const MoeAttributes attributes{hparams_.experts, hparams_.experts_used, hparams_.experts_renormalize,
-                                   kind_of(step.act)};
+                                   kind_of(hparams_.activation.value_or(step.act))};
     return add_node(
         moe_op, in_layer(layer, "experts"), {from},
         {weight(in_layer(layer, "ffn_gate_inp.weight")), weight(in_layer(layer, "ffn_gate_exps.weight")),
