@@ -5,6 +5,7 @@
 #include "formats/bnb4.h"
 #include "formats/float.h"
 #include "formats/fp4.h"
+#include "formats/fp8.h"
 #include "formats/ggml_legacy.h"
 #include "formats/iq4.h"
 #include "formats/iquant.h"
