@@ -9,6 +9,7 @@
 #include "formats/ggml_legacy.h"
 #include "formats/iq4.h"
 #include "formats/iquant.h"
+#include "formats/kmeans.h"
 #include "formats/kquant.h"
 #include "formats/kquant_signed.h"
 #include "formats/ternary.h"

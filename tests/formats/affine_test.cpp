@@ -180,10 +180,10 @@ double exhaustive(const GridData& d, int low, int levels, int zero_from, int zer
   float top = 0;
   for (int64_t i = 0; i < d.n; ++i) top = std::max(top, std::fabs(d.x[i]));
   for (int z = zero_from; z <= zero_to; ++z) {
-    for (int k = 1; k <= 3000; ++k) {
+    for (int k = 1; k <= 600; ++k) {
       for (const float sign : {1.0f, -1.0f}) {
         if (sign < 0 && !both_signs) continue;
-        const float s = sign * 1.1f * top * static_cast<float>(k) / 3000.0f;
+        const float s = sign * 1.1f * top * static_cast<float>(k) / 600.0f;
         double xq = 0, qq = 0, e = 0;
         for (int pass = 0; pass < 2; ++pass) {
           const double step = pass == 0 ? 0 : (qq > 0 ? xq / qq : 0);
