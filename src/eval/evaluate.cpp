@@ -8,8 +8,10 @@
 namespace nibble {
 namespace {
 
-// Rows whose logits are held at once: with a vocabulary of 256,000 that is 16 MB for each model.
-constexpr int64_t rows_at_once = 16;
+// Rows whose logits are held at once: enough for an efficient product, no more than 16 MB for each model.
+int64_t rows_for(int64_t vocab) {
+  return std::clamp<int64_t>((int64_t{4} << 20) / std::max<int64_t>(1, vocab), 8, 256);
+}
 
 }  // namespace
 
@@ -24,6 +26,7 @@ std::vector<Divergence> evaluate(std::span<Predictor* const> models, Predictor* 
     }
   }
   std::vector<float> own, theirs;
+  const int64_t rows_at_once = models.empty() ? 1 : rows_for(models[0]->vocab());
   for (const EvalWindow& w : windows) {
     check_interrupt();
     if (reference != nullptr) reference->run(w.tokens);

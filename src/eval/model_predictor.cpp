@@ -1,0 +1,51 @@
+#include "eval/model_predictor.h"
+
+#include "base/error.h"
+#include "model/checkpoint_program.h"
+#include "model/executor.h"
+
+namespace nibble {
+namespace {
+
+class ModelPredictor final : public Predictor {
+ public:
+  ModelPredictor(const Checkpoint& checkpoint, int64_t context, ThreadPool& pool)
+      : program_(build_program(checkpoint, pool)),
+        executor_(program_, pool),
+        cache_(program_.cache(context)) {}
+
+  int64_t vocab() const override { return program_.vocab; }
+
+  void run(std::span<const int32_t> tokens) override {
+    tokens_.assign(tokens.begin(), tokens.end());
+    cache_.clear();
+  }
+
+  // Rows are asked for in order, so nothing is computed before or twice.
+  void logits(int64_t row, int64_t n, float* out) override {
+    if (row < cache_.length()) cache_.truncate(row);
+    const std::span<const int32_t> all(tokens_);
+    const auto done = static_cast<size_t>(cache_.length());
+    if (done < static_cast<size_t>(row))
+      executor_.run(all.subspan(done, static_cast<size_t>(row) - done), cache_, Want::none);
+    const auto rows =
+        executor_.run(all.subspan(static_cast<size_t>(row), static_cast<size_t>(n)), cache_, Want::all);
+    std::copy(rows.begin(), rows.end(), out);
+  }
+
+ private:
+  Program program_;
+  Executor executor_;
+  KvCache cache_;
+  std::vector<int32_t> tokens_;
+};
+
+}  // namespace
+
+std::unique_ptr<Predictor> model_predictor(const Checkpoint& checkpoint, int64_t context, ThreadPool& pool) {
+  if (checkpoint.arch().encoder)
+    fail(ErrorKind::usage, "{} is an encoder: it predicts no text", checkpoint.path());
+  return std::make_unique<ModelPredictor>(checkpoint, context, pool);
+}
+
+}  // namespace nibble

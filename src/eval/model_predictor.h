@@ -1,0 +1,14 @@
+#pragma once
+
+#include <memory>
+
+#include "base/pool.h"
+#include "eval/evaluate.h"
+#include "model/checkpoint.h"
+
+namespace nibble {
+
+/// Runs a decoder for evaluate(). Throws Error{usage} for an encoder, which predicts no text.
+std::unique_ptr<Predictor> model_predictor(const Checkpoint& checkpoint, int64_t context, ThreadPool& pool);
+
+}  // namespace nibble

@@ -1,0 +1,282 @@
+#include "pipeline/job.h"
+
+#include <chrono>
+#include <cmath>
+#include <numeric>
+
+#include "base/hash.h"
+#include "base/interrupt.h"
+#include "pipeline/journal.h"
+#include "pipeline/output.h"
+
+namespace nibble {
+namespace {
+
+constexpr int64_t window_weights = int64_t{1} << 19;
+constexpr size_t copy_chunk = size_t{4} << 20;
+
+/// A run of bytes in one plane of the output.
+struct Range {
+  size_t plane;
+  uint64_t offset, bytes;
+};
+
+/// The unit of work: rows to round, or stored bytes to copy.
+struct Task {
+  size_t tensor = 0;
+  int64_t row = 0, rows = 0;  ///< rows == 0: copy `ranges`
+  std::vector<Range> ranges;  ///< the bytes it writes
+};
+
+/// Everything a tensor needs while its tasks run.
+struct Target {
+  const ExportTensor* tensor = nullptr;
+  std::vector<PlaneInfo> planes;
+  std::optional<QTensor> stored;              ///< to be copied as it is
+  std::vector<std::vector<std::byte>> whole;  ///< tensor-wide planes, filled by the tensor pass
+  std::vector<Task> tasks;
+  std::vector<std::string> hashes;  ///< one per task
+  std::string hash() const {
+    std::string all;
+    for (const std::string& h : hashes) all += h;
+    return hash_hex(std::as_bytes(std::span(all)));
+  }
+};
+
+void require_finite(std::span<const float> x, const ExportTensor& t, int64_t row) {
+  // One sum tells: NaN and infinity survive a product with zero.
+  float probe = 0;
+  for (const float v : x) probe += v * 0.0f;
+  if (probe == 0.0f) return;
+  for (size_t i = 0; i < x.size(); ++i) {
+    if (std::isfinite(x[i])) continue;
+    throw Error(
+        ErrorKind::bad_input,
+        fmt::format("{} holds {} at row {}, column {}", t.name, std::isnan(x[i]) ? "NaN" : "infinity",
+                    row + static_cast<int64_t>(i) / t.shape.cols(), static_cast<int64_t>(i) % t.shape.cols()),
+        "the checkpoint is damaged; no format can hold such a weight");
+  }
+}
+
+void require_f16_range(std::span<const float> x, const ExportTensor& t) {
+  if (t.format->info().name != "f16") return;
+  for (const float v : x) {
+    if (std::fabs(v) >= 65520.0f) {
+      throw Error(ErrorKind::bad_input, fmt::format("{} holds {}, which f16 cannot", t.name, v),
+                  "use bf16 or f32 for this tensor: --tensor '" + t.name + "=bf16'");
+    }
+  }
+}
+
+void read_window(const ExportPlan& file, const ExportTensor& t, int64_t row, std::span<float> x) {
+  if (t.source != nullptr) {
+    file.read_rows(t, row, static_cast<int64_t>(x.size()) / t.shape.cols(), x.data());
+  } else {
+    const auto begin = t.made.begin() + row * t.shape.cols();
+    std::copy(begin, begin + static_cast<std::ptrdiff_t>(x.size()), x.begin());
+  }
+  require_finite(x, t, row);
+}
+
+class Job {
+ public:
+  Job(const QuantizationPlan& plan, Output& output, ThreadPool& pool, Progress& progress)
+      : plan_(plan), output_(output), pool_(pool), progress_(progress) {}
+
+  /// Splits a tensor into tasks; reads it once if its format has tensor-wide parameters.
+  Target prepare(size_t index) const {
+    Target t;
+    t.tensor = &plan_.file.tensors[index];
+    t.planes = t.tensor->format->planes(t.tensor->shape);
+    if (t.tensor->source != nullptr) t.stored = plan_.file.as_stored(*t.tensor);
+    if (t.stored) {
+      for (size_t p = 0; p < t.planes.size(); ++p) {
+        for (uint64_t at = 0; at < t.planes[p].bytes; at += copy_chunk) {
+          t.tasks.push_back({index, 0, 0, {{p, at, std::min<uint64_t>(copy_chunk, t.planes[p].bytes - at)}}});
+        }
+      }
+    } else {
+      split_rows(t, index);
+    }
+    t.hashes.resize(t.tasks.size());
+    return t;
+  }
+
+  /// The tensor-wide parameters, from one pass over all rows.
+  void pass(Target& t) const {
+    t.whole.resize(t.planes.size());
+    std::vector<std::byte*> base(t.planes.size(), nullptr);
+    for (size_t p = 0; p < t.planes.size(); ++p) {
+      if (t.planes[p].block_bytes != 0) continue;
+      t.whole[p].resize(t.planes[p].bytes);
+      base[p] = t.whole[p].data();
+    }
+    if (t.stored) return;
+    const auto tensor_pass = t.tensor->format->tensor_pass(t.tensor->shape);
+    if (!tensor_pass) return;
+    std::vector<float> x;
+    for (const Task& task : t.tasks) {
+      if (task.rows == 0) continue;
+      check_interrupt();
+      x.resize(static_cast<size_t>(task.rows * t.tensor->shape.cols()));
+      read_window(plan_.file, *t.tensor, task.row, x);
+      tensor_pass->add(x);
+    }
+    tensor_pass->finish(base.data());
+  }
+
+  std::string run(const Target& t, const Task& task) const {
+    check_interrupt();
+    Hasher hasher;
+    if (task.rows == 0) {
+      for (const Range& r : task.ranges) {
+        const auto bytes =
+            t.stored ? t.stored->planes[r.plane].bytes : std::span<const std::byte>(t.whole[r.plane]);
+        emit(task, r, bytes.subspan(r.offset, r.bytes), hasher);
+      }
+      return hasher.hex();
+    }
+    const Format& format = *t.tensor->format;
+    std::vector<float> x(static_cast<size_t>(task.rows * t.tensor->shape.cols()));
+    read_window(plan_.file, *t.tensor, task.row, x);
+    require_f16_range(x, *t.tensor);
+    std::vector<std::vector<std::byte>> bytes(t.planes.size());
+    std::vector<std::byte*> at(t.planes.size());
+    for (size_t p = 0; p < t.planes.size(); ++p) at[p] = const_cast<std::byte*>(t.whole[p].data());
+    for (const Range& r : task.ranges) {
+      bytes[r.plane].resize(r.bytes);
+      at[r.plane] = bytes[r.plane].data();
+    }
+    const Stats none;
+    const int64_t first = task.row * t.tensor->shape.cols() / format.block(t.tensor->shape);
+    plan_.solver->solve({format, t.tensor->shape, t.planes, first, x, none, at});
+    for (const Range& r : task.ranges) emit(task, r, bytes[r.plane], hasher);
+    return hasher.hex();
+  }
+
+  /// Whether the output already holds what the journal vouches for.
+  bool verify(Target& t, const std::string& expected) const {
+    std::vector<std::byte> bytes;
+    for (size_t i = 0; i < t.tasks.size(); ++i) {
+      check_interrupt();
+      Hasher hasher;
+      for (const Range& r : t.tasks[i].ranges) {
+        bytes.resize(r.bytes);
+        output_.read(t.tasks[i].tensor, r.plane, r.offset, bytes);
+        hasher.update(bytes);
+      }
+      t.hashes[i] = hasher.hex();
+    }
+    return t.hash() == expected;
+  }
+
+  size_t run_all(Journal& journal) const {
+    const auto& tensors = plan_.file.tensors;
+    size_t resumed = 0;
+    uint64_t total = 0;
+    for (const LedgerLine& l : plan_.ledger.lines) total += l.bytes_out;
+    progress_.start("quantizing", total, "B");
+    for (size_t next = 0; next < tensors.size();) {
+      std::vector<Target> batch;
+      size_t tasks = 0;
+      const size_t enough = 8 * static_cast<size_t>(pool_.threads());
+      for (; next < tensors.size() && tasks < enough; ++next) {
+        Target t = prepare(next);
+        if (const auto hash = journal.find(tensors[next].name)) {
+          if (verify(t, *hash)) {
+            ++resumed;
+            progress_.advance(plan_.ledger.lines[next].bytes_out, tensors[next].name);
+            continue;
+          }
+          journal.forget(tensors[next].name);
+        }
+        tasks += t.tasks.size();
+        batch.push_back(std::move(t));
+      }
+      run_batch(batch);
+      output_.sync();
+      for (const Target& t : batch) {
+        journal.record(t.tensor->name, t.hash());
+        if (t.tensor->source != nullptr) plan_.file.release(*t.tensor);
+      }
+      journal.sync();
+    }
+    progress_.finish();
+    return resumed;
+  }
+
+ private:
+  void split_rows(Target& t, size_t index) const {
+    Task whole{index, 0, 0, {}};
+    for (size_t p = 0; p < t.planes.size(); ++p) {
+      if (t.planes[p].block_bytes == 0) whole.ranges.push_back({p, 0, t.planes[p].bytes});
+    }
+    if (!whole.ranges.empty()) t.tasks.push_back(std::move(whole));
+    const int64_t step = window_rows(*t.tensor->format, t.tensor->shape);
+    const int64_t block = t.tensor->format->block(t.tensor->shape);
+    for (int64_t row = 0; row < t.tensor->shape.rows(); row += step) {
+      const int64_t rows = std::min(step, t.tensor->shape.rows() - row);
+      Task task{index, row, rows, {}};
+      const auto first = static_cast<uint64_t>(row * t.tensor->shape.cols() / block);
+      const auto end = static_cast<uint64_t>(((row + rows) * t.tensor->shape.cols() + block - 1) / block);
+      for (size_t p = 0; p < t.planes.size(); ++p) {
+        if (t.planes[p].block_bytes == 0) continue;
+        const uint64_t from = first * t.planes[p].block_bytes;
+        task.ranges.push_back(
+            {p, from, std::min<uint64_t>(end * t.planes[p].block_bytes, t.planes[p].bytes) - from});
+      }
+      t.tasks.push_back(std::move(task));
+    }
+  }
+
+  void run_batch(std::vector<Target>& batch) const {
+    pool_.parallel_for(batch.size(), [&](size_t i) { pass(batch[i]); });
+    std::vector<std::pair<size_t, size_t>> order;
+    for (size_t i = 0; i < batch.size(); ++i) {
+      for (size_t k = 0; k < batch[i].tasks.size(); ++k) order.emplace_back(i, k);
+    }
+    pool_.parallel_for(order.size(), [&](size_t i) {
+      Target& t = batch[order[i].first];
+      const Task& task = t.tasks[order[i].second];
+      t.hashes[order[i].second] = run(t, task);
+      uint64_t bytes = 0;
+      for (const Range& r : task.ranges) bytes += r.bytes;
+      progress_.advance(bytes, t.tensor->name);
+    });
+  }
+
+  void emit(const Task& task, const Range& r, std::span<const std::byte> bytes, Hasher& hasher) const {
+    output_.write(task.tensor, r.plane, r.offset, bytes);
+    hasher.update(bytes);
+  }
+
+  const QuantizationPlan& plan_;
+  Output& output_;
+  ThreadPool& pool_;
+  Progress& progress_;
+};
+
+}  // namespace
+
+int64_t window_rows(const Format& format, const Shape& shape) {
+  const int64_t cols = std::max<int64_t>(1, shape.cols());
+  const int64_t block = format.block(shape);
+  const int64_t step = block / std::gcd(block, cols);  // fewest rows that end on a block border
+  return std::max(step, window_weights / cols / step * step);
+}
+
+JobResult run_job(const QuantizationPlan& plan, const JobOptions& options, ThreadPool& pool,
+                  Progress& progress) {
+  const auto begin = std::chrono::steady_clock::now();
+  Output output(plan, options.output);
+  require_disk(preflight(plan, options.output, pool.threads()), options.output, output.already_on_disk());
+  output.open(options.fresh);
+  Journal journal(output.journal_path(), output.identity());
+  const size_t resumed = Job(plan, output, pool, progress).run_all(journal);
+  output.finish();
+  journal.remove();
+  const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - begin;
+  return {elapsed.count(), resumed, options.output};
+}
+
+}  // namespace nibble

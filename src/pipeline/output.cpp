@@ -1,0 +1,81 @@
+#include "pipeline/output.h"
+
+#include <sys/stat.h>
+
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+#include "base/hash.h"
+#include "containers/hf_quant.h"
+
+namespace nibble {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// Raised whenever the bytes that a recipe leads to change.
+constexpr int bytes_version = 1;
+
+std::string read_file(const std::string& path) {
+  std::ifstream in(path, std::ios::binary);
+  if (!in) fail(ErrorKind::io, "cannot open {}", path);
+  std::ostringstream all;
+  all << in.rdbuf();
+  return all.str();
+}
+
+std::string describe_source(const Checkpoint& source) {
+  std::string text;
+  for (const std::string& file : source.file().files()) {
+    struct stat info {};
+    if (stat(file.c_str(), &info) != 0) fail(ErrorKind::io, "cannot look at {}", file);
+    text += fmt::format("{} {} {}.{:09}\n", fs::absolute(file).string(), info.st_size, info.st_mtim.tv_sec,
+                        info.st_mtim.tv_nsec);
+  }
+  return text;
+}
+
+}  // namespace
+
+Output::Output(const QuantizationPlan& plan, const std::string& path) : plan_(plan), path_(path) {
+  for (const ExportTensor& t : plan.file.tensors) tensors_.push_back({t.name, t.shape, t.format});
+  layout_ = plan.file.target == nibble::Target::gguf ? plan_gguf(path, tensors_, plan.file.kv)
+                                                     : plan_safetensors(path, tensors_);
+  Hasher hasher;
+  const std::string text = fmt::format("{}\n{}\n{}\n{}", bytes_version, plan.recipe.to_string(),
+                                       describe_source(plan.file.checkpoint()), plan.ledger.to_json());
+  hasher.update(std::as_bytes(std::span(text)));
+  for (const auto& file : layout_.files) hasher.update(file.header);
+  identity_ = hasher.hex();
+}
+
+uint64_t Output::already_on_disk() const {
+  uint64_t bytes = 0;
+  for (const auto& file : layout_.files) {
+    struct stat info {};
+    if (stat((file.path + ".partial").c_str(), &info) == 0)
+      bytes += static_cast<uint64_t>(info.st_blocks) * 512;
+  }
+  return bytes;
+}
+
+std::string Output::journal_path() const { return layout_.files.front().path + ".journal"; }
+
+void Output::open(bool fresh) {
+  sink_ = std::make_unique<TensorSink>(layout_, fresh ? TensorSink::Start::fresh : TensorSink::Start::resume);
+  if (!sink_->resumed()) fs::remove(journal_path());
+}
+
+void Output::finish() {
+  // The small files come first: a folder with model.safetensors but no config.json would look finished and be
+  // broken.
+  for (const ExportFile& file : plan_.file.files) {
+    std::string content = file.copy_from.empty() ? file.content : read_file(file.copy_from);
+    if (file.name == "config.json") content = with_quantization_config(content, tensors_, file.name);
+    write_file_atomically((fs::path(path_) / file.name).string(), content);
+  }
+  sink_->finish();
+}
+
+}  // namespace nibble

@@ -1,0 +1,257 @@
+#include "pipeline/planner.h"
+
+#include <map>
+#include <set>
+
+#include "pipeline/mix.h"
+
+namespace nibble {
+namespace {
+
+struct Decision {
+  Fate fate = Fate::kept;
+  std::string asked, reason;
+};
+
+/// llama.cpp's fall-back chain for rows that no block of 256 (then 32) divides.
+constexpr std::pair<std::string_view, std::string_view> ladder[] = {
+    {"q2_k", "q4_0"}, {"q3_k", "q4_0"},  {"q4_k", "q5_0"},  {"q5_k", "q5_1"},    {"q6_k", "q8_0"},
+    {"q8_k", "q8_0"}, {"tq1_0", "q4_0"}, {"tq2_0", "q4_0"}, {"iq4_xs", "iq4_nl"}};
+
+const Format& substitute(const Format& wanted, const Shape& shape) {
+  for (const auto& [from, to] : ladder) {
+    if (wanted.info().name == from && format_of(to).misfit(shape).empty()) return format_of(to);
+  }
+  const FormatSpec spec = wanted.spec();
+  for (const std::string& option : spec.options) {
+    if (option.size() > 1 && option[0] == 'g') {  // groups that do not divide the row: one scale per row
+      FormatSpec whole = spec;
+      for (std::string& o : whole.options) {
+        if (o == option) o = "channel";
+      }
+      if (format_of(whole).misfit(shape).empty()) return format_of(whole);
+    }
+  }
+  return format_of("f16");
+}
+
+bool is_plain_float(const FormatSpec& spec) {
+  return spec.name == "f32" || spec.name == "f16" || spec.name == "bf16";
+}
+
+class Chooser {
+ public:
+  Chooser(const Checkpoint& source, Target target, const Recipe& recipe)
+      : source_(source), target_(target), recipe_(recipe), matched_(recipe.overrides.size(), false) {
+    mix_ = recipe.pure ? nullptr : mix_of(recipe.type);
+    if (mix_ == nullptr) {
+      const Mix* named = mix_of(recipe.type);
+      base_ = &format_of(named != nullptr ? std::string(named->base) : recipe.type);
+      require_writable(*base_);
+    }
+    std::map<Role, int64_t> counts;
+    for (const CanonicalTensor& t : source.tensors()) index_[t.name] = counts[t.role]++;
+    count_ = std::move(counts);
+  }
+
+  const Format& choose(const CanonicalTensor& t, const std::string& name, const Shape& shape) {
+    Decision d;
+    const Format* format = nullptr;
+    bool by_pattern = false;
+    for (size_t i = 0; i < recipe_.overrides.size(); ++i) {
+      const auto& o = recipe_.overrides[i];
+      if (!name_matches(o.pattern, name) && !name_matches(o.pattern, t.name) &&
+          !name_matches(o.pattern, t.hf)) {
+        continue;
+      }
+      matched_[i] = true;
+      by_pattern = true;
+      format = o.format == "keep" ? nullptr : &format_of(o.format);
+      d.reason = fmt::format("matches '{}'", o.pattern);
+    }
+    if (!by_pattern) {
+      format = mix_ != nullptr ? &format_of(mix_format(*mix_, query(t), source_.hparams())) : base_;
+    }
+    const Format& kept = keep_format(t);
+    if (format == nullptr || format->spec() == t.format) {
+      if (format != nullptr && d.reason.empty()) d.reason = "already " + t.format.to_string();
+      decisions_[name] = d;
+      return kept;
+    }
+    require_writable(*format);
+    if (!is_plain_float(t.format) && !recipe_.allow_requantize) requantized_.push_back(name);
+    d.fate = is_plain_float(format->spec()) ? Fate::kept : Fate::quantized;
+    if (const std::string why = format->misfit(shape); !why.empty()) {
+      if (!recipe_.allow_substitution) {
+        misfits_.push_back(fmt::format("{} {}: {}", name, shape.to_string(), why));
+        misfit_shape_ = shape;
+        return kept;
+      }
+      d.fate = Fate::substituted;
+      d.asked = format->spec().to_string();
+      d.reason = why;
+      format = &substitute(*format, shape);
+      require_writable(*format);
+    }
+    decisions_[name] = d;
+    return *format;
+  }
+
+  /// Throws what choose() had to postpone so that one message names every tensor.
+  void finish() const {
+    if (!requantized_.empty()) {
+      throw Error(
+          ErrorKind::usage,
+          fmt::format(
+              "the source is already quantized ({} tensors, first {}); rounding twice loses more than once",
+              requantized_.size(), requantized_.front()),
+          "start from the original model, or accept the loss with --allow-requantize");
+    }
+    if (!misfits_.empty()) {
+      std::string list;
+      for (size_t i = 0; i < misfits_.size() && i < 8; ++i) list += "\n  " + misfits_[i];
+      if (misfits_.size() > 8) list += fmt::format("\n  and {} more", misfits_.size() - 8);
+      throw Error(
+          ErrorKind::unsupported,
+          fmt::format("{} tensors do not fit the format asked for:{}", misfits_.size(), list),
+          fmt::format(
+              "name another format for them (--tensor 'PATTERN={}'), keep them (--keep 'PATTERN'), or let "
+              "nibble choose with --allow-substitution, which the ledger will tell",
+              fitting_words()));
+    }
+  }
+  void require_all_matched(const std::vector<ExportTensor>& tensors) const {
+    for (size_t i = 0; i < matched_.size(); ++i) {
+      bool any = matched_[i];
+      for (const ExportTensor& t : tensors) any = any || matches(recipe_.overrides[i].pattern, t);
+      if (!any) {
+        throw Error(
+            ErrorKind::usage, fmt::format("no tensor matches '{}'", recipe_.overrides[i].pattern),
+            "nibble inspect lists the names; patterns cover whole names: '*norm*', 'lm_head', 'blk.0.*'");
+      }
+    }
+  }
+
+  const Decision* decision(const std::string& name) const {
+    const auto it = decisions_.find(name);
+    return it == decisions_.end() ? nullptr : &it->second;
+  }
+  int file_type() const {
+    if (mix_ != nullptr) return mix_->file_type;
+    for (const Mix& mix : mixes()) {
+      if (mix.base == base_->info().name) return mix.file_type;
+    }
+    return 1024;  // llama.cpp's "guessed": it then goes by the tensors
+  }
+
+ private:
+  static bool matches(const std::string& pattern, const ExportTensor& t) {
+    return name_matches(pattern, t.name) || (t.source != nullptr && (name_matches(pattern, t.source->name) ||
+                                                                     name_matches(pattern, t.source->hf)));
+  }
+
+  MixQuery query(const CanonicalTensor& t) const {
+    return {t.role, index_.at(t.name), count_.at(t.role), t.experts > 0};
+  }
+
+  /// What an untouched tensor is stored as.
+  const Format& keep_format(const CanonicalTensor& t) const {
+    const Format& stored = format_of(t.format);
+    if (target_ == Target::gguf && stored.info().gguf_id < 0) return format_of("f16");
+    return stored;
+  }
+
+  void require_writable(const Format& f) const {
+    if (!f.info().can_encode) {
+      throw Error(ErrorKind::unsupported,
+                  fmt::format("nibble reads {} but does not write it", f.spec().to_string()),
+                  "nibble formats tells which formats can be written");
+    }
+    if (target_ == Target::gguf && f.info().gguf_id < 0) {
+      throw Error(ErrorKind::usage, fmt::format("GGUF cannot hold {}", f.spec().to_string()),
+                  "write a Hugging Face folder instead (an output path that does not end in .gguf), or "
+                  "choose a GGUF type "
+                  "such as q4_k_m");
+    }
+  }
+
+  std::string fitting_words() const {
+    std::string words;
+    for (const char* word : {"q8_0", "q5_0", "q4_0", "iq4_nl", "int8:channel", "int4:channel", "f16"}) {
+      const Format& f = format_of(word);
+      if (target_ == Target::gguf && f.info().gguf_id < 0) continue;
+      if (f.misfit(misfit_shape_).empty()) words += (words.empty() ? "" : " or ") + std::string(word);
+    }
+    return words;
+  }
+
+  const Checkpoint& source_;
+  Target target_;
+  const Recipe& recipe_;
+  const Mix* mix_ = nullptr;
+  const Format* base_ = nullptr;
+  std::map<std::string, int64_t> index_;
+  std::map<Role, int64_t> count_;
+  std::map<std::string, Decision> decisions_;
+  std::vector<bool> matched_;
+  std::vector<std::string> misfits_, requantized_;
+  Shape misfit_shape_;
+};
+
+LedgerLine line_of(const ExportTensor& t, const Decision* d) {
+  LedgerLine l;
+  l.target = t.name;
+  l.shape = t.shape;
+  l.to = t.format->spec().to_string();
+  l.bytes_out = format_bytes(*t.format, t.shape);
+  if (t.source == nullptr) {
+    l.source = "(computed)";
+    l.from = "f32";
+    l.reason = "made from the hyper-parameters";
+    return l;
+  }
+  const CanonicalTensor& s = *t.source;
+  l.source = s.stored.empty()
+                 ? s.name
+                 : s.stored[t.expert > 0 ? static_cast<size_t>(t.expert) % s.stored.size() : 0]->name;
+  if (s.stored.size() > 1 && t.expert < 0)
+    l.source += fmt::format(" and {} more experts", s.stored.size() - 1);
+  l.from = s.format.to_string();
+  l.bytes_in = s.source_bytes / (t.expert >= 0 && s.experts > 0 ? static_cast<size_t>(s.experts) : 1);
+  if (d != nullptr) {
+    l.fate = d->fate;
+    l.asked = d->asked;
+    l.reason = d->reason;
+  } else {
+    l.reason = t.shape.rank() < 2 ? "a vector" : "its readers expect " + l.to;
+  }
+  return l;
+}
+
+}  // namespace
+
+QuantizationPlan plan_quantization(const Checkpoint& source, Target target, const Recipe& recipe) {
+  const Solver& solver = solver_of(recipe.solver);
+  Chooser chooser(source, target, recipe);
+  const FormatChoice choice = [&](const CanonicalTensor& t, const std::string& name,
+                                  const Shape& shape) -> const Format& {
+    return chooser.choose(t, name, shape);
+  };
+  ExportPlan file = plan_export(source, target, choice, chooser.file_type());
+  chooser.finish();
+  chooser.require_all_matched(file.tensors);
+  Ledger ledger;
+  for (const ExportTensor& t : file.tensors)
+    ledger.lines.push_back(line_of(t, t.fixed ? nullptr : chooser.decision(t.name)));
+  for (const UnclaimedTensor& t : file.dropped) {
+    LedgerLine l;
+    l.source = t.name;
+    l.fate = Fate::dropped;
+    l.reason = t.reason;
+    l.bytes_in = t.bytes;
+    ledger.lines.push_back(std::move(l));
+  }
+  return {std::move(file), std::move(ledger), &solver, recipe};
+}
+
+}  // namespace nibble

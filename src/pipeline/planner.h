@@ -1,0 +1,39 @@
+#pragma once
+
+#include <string>
+
+#include "methods/solver.h"
+#include "model/export.h"
+#include "pipeline/ledger.h"
+#include "pipeline/recipe.h"
+
+namespace nibble {
+
+/// A quantization job decided to the last tensor, before any weight is read.
+struct QuantizationPlan {
+  ExportPlan file;       ///< the output: names, shapes, formats, metadata
+  Ledger ledger;         ///< line i belongs to file.tensors[i]; dropped source tensors follow
+  const Solver* solver;  ///< rounds every tensor that is not copied
+  Recipe recipe;
+};
+
+/// Decides every tensor's format. Throws Error{usage} for words that mean nothing, a format the target cannot
+/// hold, a pattern that matches nothing; Error{unsupported} naming every tensor whose shape its format cannot
+/// hold, with choices, unless the recipe allows substitution.
+QuantizationPlan plan_quantization(const Checkpoint& source, Target target, const Recipe& recipe);
+
+/// What the machine must have for a plan.
+struct Preflight {
+  uint64_t weights = 0;
+  uint64_t bytes_in = 0, bytes_out = 0;  ///< tensor bytes
+  double bits_per_weight = 0;
+  uint64_t memory = 0;     ///< bound on resident memory beyond mapped file pages
+  uint64_t disk_free = 0;  ///< where the output will stand
+};
+
+/// `threads` workers, each with a window. Looks at the disk that holds `output`.
+Preflight preflight(const QuantizationPlan& plan, const std::string& output, int threads);
+/// Throws Error{io} if the disk cannot hold the output; `already` bytes of it are there from an earlier try.
+void require_disk(const Preflight& p, const std::string& output, uint64_t already);
+
+}  // namespace nibble
