@@ -12,6 +12,11 @@ constexpr int64_t most_panel_rows = 64;
 // Blocks longer than this many rows are decoded again and again by panels.
 constexpr int64_t most_block_rows = 16;
 
+constexpr size_t most_planes = 16;
+
+// Multiply-adds below which waking the other threads costs more than they save.
+constexpr int64_t serial_work = 128 * 1024;
+
 thread_local const char* chosen = "";
 
 int64_t panel_rows(int64_t cols) {
@@ -33,6 +38,8 @@ Matrix::Matrix(QTensor tensor, std::string name)
     fail(ErrorKind::bad_input, "{} of shape {} cannot be {}: {}", name_, tensor_.shape.to_string(),
          tensor_.format.to_string(), why);
   }
+  if (planes_.size() > most_planes)
+    fail(ErrorKind::internal, "{} has {} planes, more than a kernel expects", name_, planes_.size());
   for (size_t i = 0; i < planes_.size(); ++i) {
     const size_t have = i < tensor_.planes.size() ? tensor_.planes[i].bytes.size() : 0;
     if (have < planes_[i].bytes) {
@@ -53,7 +60,7 @@ bool Matrix::wants_decoded() const noexcept {
 void Matrix::decode_flat(int64_t begin, int64_t n, float* out) const {
   thread_local std::vector<float> scratch;
   const int64_t total = rows_ * cols_;
-  std::byte* at[16];
+  std::byte* at[most_planes];
   for (int64_t i = begin; i < begin + n;) {
     const int64_t b = i / block_;
     const int64_t length = std::min(block_, total - b * block_);
@@ -137,7 +144,7 @@ void matmul(const Matrix& w, int64_t first, int64_t n, const float* x, int64_t m
   chosen = kernel.name;
   const int64_t cols = w.cols();
   const int64_t step = panel_rows(cols);
-  pool.parallel_for(static_cast<size_t>((n + step - 1) / step), [&](size_t i) {
+  const auto panel_product = [&](size_t i) {
     const int64_t begin = static_cast<int64_t>(i) * step;
     const int64_t count = std::min(step, n - begin);
     const float* panel;
@@ -150,7 +157,13 @@ void matmul(const Matrix& w, int64_t first, int64_t n, const float* x, int64_t m
       panel = scratch.data();
     }
     kernel.run({x, m, cols, panel, count, cols, cols, y + begin, y_stride});
-  });
+  };
+  const auto panels = static_cast<size_t>((n + step - 1) / step);
+  if (m * n * cols <= serial_work) {
+    for (size_t i = 0; i < panels; ++i) panel_product(i);
+  } else {
+    pool.parallel_for(panels, panel_product);
+  }
 }
 
 }  // namespace nibble

@@ -43,6 +43,10 @@ class Builder {
   Program build() {
     program_.vocab = hparams_.vocab;
     program_.context = hparams_.context;
+    // LongRoPE turns all tokens otherwise once the context is longer than the original one, which nobody
+    // should get without asking.
+    if (hparams_.rope_scaling == RopeScaling::longrope && hparams_.rope_original_context > 0)
+      program_.context = std::min(hparams_.context, hparams_.rope_original_context);
     program_.layers = hparams_.layers;
     program_.kv_cols = hparams_.kv_heads * hparams_.head_dim;
     program_.encoder = arch_.encoder;

@@ -32,7 +32,7 @@ struct Program {
   int hidden = -1;  ///< last hidden states of all tokens, after the final norm
 
   int64_t vocab = 0;
-  int64_t context = 0;    ///< trained context in tokens; 0: unknown
+  int64_t context = 0;    ///< trained context in tokens (LongRoPE: before stretching); 0: unknown
   int64_t positions = 0;  ///< learned positions, which no sequence can exceed; 0: any
   int64_t layers = 0;
   int64_t kv_cols = 0;

@@ -13,6 +13,8 @@ namespace {
 
 constexpr int64_t key_block = 64;
 constexpr int64_t query_block = 32;
+// Multiply-adds below which waking the other threads costs more than they save.
+constexpr int64_t serial_work = 64 * 1024;
 constexpr float hidden_score = -std::numeric_limits<float>::infinity();
 
 std::vector<Extent> shape(const Node& node, std::span<const Extent> in) {
@@ -142,7 +144,7 @@ void forward(const Node& node, RunContext& run, std::span<const Value> in, std::
 
   const int64_t group = a.heads / a.kv_heads;
   const int64_t blocks = (rows + query_block - 1) / query_block;
-  run.pool.parallel_for(static_cast<size_t>(blocks * a.kv_heads), [&](size_t task) {
+  const auto attend = [&](size_t task) {
     const int64_t kv_head = static_cast<int64_t>(task) % a.kv_heads;
     const int64_t first = static_cast<int64_t>(task) / a.kv_heads * query_block;
     const int64_t count = std::min(query_block, rows - first);
@@ -160,7 +162,13 @@ void forward(const Node& node, RunContext& run, std::span<const Value> in, std::
     for (int64_t k = begin; k < end; k += key_block)
       state.see(kv, kv_head, k, std::min(key_block, end - k), position);
     for (int64_t r = 0; r < count * group; ++r) state.result(static_cast<size_t>(r), at(out[0], r));
-  });
+  };
+  const auto tasks = static_cast<size_t>(blocks * a.kv_heads);
+  if (rows * (run.position + rows) * a.heads * a.head_dim <= serial_work) {
+    for (size_t task = 0; task < tasks; ++task) attend(task);
+  } else {
+    run.pool.parallel_for(tasks, attend);
+  }
 }
 
 }  // namespace

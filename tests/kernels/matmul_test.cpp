@@ -85,6 +85,27 @@ INSTANTIATE_TEST_SUITE_P(Shapes, Products,
                                          Case{"bf16", 6, 67, 130}, Case{"q8_0", 8, 33, 96},
                                          Case{"q4_0", 1, 130, 512}, Case{"q4_0", 17, 65, 1056}));
 
+TEST(Matmul, EveryFormatOfTheListMultiplies) {
+  ThreadPool pool(2);
+  const auto x = gaussian(3 * 512, 7);
+  int formats = 0;
+  for (const FormatFamily& family : format_families()) {
+    for (const std::string& word : family.examples()) {
+      if (!format_of(word).info().can_encode) continue;
+      SCOPED_TRACE(word);
+      ++formats;
+      Matrix w = weights(word, {6, 512});
+      std::vector<float> y(18), kept(18);
+      matmul(w, 0, 6, x.data(), 3, y.data(), 6, pool);
+      check_against_double(w, 0, 6, 3, x, y);
+      w.keep_decoded(pool);
+      matmul(w, 0, 6, x.data(), 3, kept.data(), 6, pool);
+      EXPECT_EQ(kept, y);
+    }
+  }
+  EXPECT_GT(formats, 10);
+}
+
 TEST(Matmul, RowsOfOneTensorAreSlices) {
   const Matrix w = weights("q8_0", {3, 10, 64});  // three stacked matrices
   EXPECT_EQ(w.rows(), 30);
