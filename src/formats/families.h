@@ -12,4 +12,5 @@
 #include "formats/kmeans.h"
 #include "formats/kquant.h"
 #include "formats/kquant_signed.h"
+#include "formats/log.h"
 #include "formats/ternary.h"

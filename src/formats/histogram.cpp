@@ -51,11 +51,10 @@ void Histogram::grow(int exponent) {
 
 Histogram::Points Histogram::points() const {
   Points p;
-  for (const Bin& bin : bins_) {
-    if (bin.weight <= 0) continue;
-    p.x.push_back(static_cast<float>(bin.sum / bin.weight));
-    p.weight.push_back(static_cast<float>(bin.weight));
-  }
+  visit([&p](double x, double weight) {
+    p.x.push_back(static_cast<float>(x));
+    p.weight.push_back(static_cast<float>(weight));
+  });
   return p;
 }
 

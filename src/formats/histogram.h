@@ -26,6 +26,13 @@ class Histogram {
     std::vector<float> x, weight;
   };
   Points points() const;
+  /// Calls f(centroid, weight) for the same bins, in double precision.
+  template <class F>
+  void visit(F&& f) const {
+    for (const Bin& bin : bins_) {
+      if (bin.weight > 0) f(bin.sum / bin.weight, bin.weight);
+    }
+  }
 
  private:
   static constexpr int half = 32768;
