@@ -49,8 +49,11 @@ class ByteReader {
 
   template <class... Args>
   [[noreturn]] void bad(fmt::format_string<Args...> format, Args&&... args) const {
-    fail(ErrorKind::bad_input, "{}: offset {}: {}", file_, at_,
-         fmt::format(format, std::forward<Args>(args)...));
+    std::string message = fmt::format(format, std::forward<Args>(args)...);
+    for (char& c : message) {
+      if (static_cast<unsigned char>(c) < 0x20) c = '?';  // it may quote the file
+    }
+    fail(ErrorKind::bad_input, "{}: offset {}: {}", file_, at_, message);
   }
 
  private:

@@ -62,6 +62,7 @@ GgufKv read_kv(ByteReader& in) {
     in.bad("expected a key of 1 to {} bytes, found a length of {}", longest_key, length);
   }
   kv.key = in.text(length, "a key");
+  check_word(kv.key, "a key", in.file(), in.offset());
   kv.type = value_type(in, kv.key);
   if (kv.type == GgufType::string) {
     copy_text(in, kv.value, kv.key);
@@ -140,7 +141,7 @@ Info read_info(ByteReader& in) {
     in.bad("expected a tensor name of at most {} bytes, found a length of {}", longest_name_read, length);
   }
   info.tensor.name = in.text(length, "a tensor's name");
-  check_tensor_name(info.tensor.name, in.file(), info.written);
+  check_word(info.tensor.name, "a tensor's name", in.file(), info.written);
   const auto rank = in.number<uint32_t>("a tensor's rank");
   if (rank > 4) in.bad("tensor '{}': expected at most 4 dimensions, found {}", info.tensor.name, rank);
   std::vector<int64_t> dims(rank);

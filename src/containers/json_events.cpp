@@ -11,7 +11,11 @@
 namespace nibble {
 
 void JsonPlace::bad(std::string_view message) const {
-  fail(ErrorKind::bad_input, "{}: offset {}: {}", file, offset, message);
+  std::string shown(message);
+  for (char& c : shown) {
+    if (static_cast<unsigned char>(c) < 0x20) c = '?';  // it may quote the file
+  }
+  fail(ErrorKind::bad_input, "{}: offset {}: {}", file, offset, shown);
 }
 
 namespace {
@@ -129,6 +133,11 @@ class Adapter final : public nlohmann::json_sax<nlohmann::json> {
 }  // namespace
 
 void parse_json(std::string_view text, JsonPlace& place, JsonHandler& handler, const JsonLimits& limits) {
+  // The library takes a NUL for the end of the text and would not look at what follows.
+  if (const size_t nul = text.find('\0'); nul != std::string_view::npos) {
+    place.offset += nul;
+    place.bad("expected valid JSON, found a NUL byte");
+  }
   Adapter adapter(place, handler, limits);
   const CountingIterator begin(text.data(), &place.offset);
   const CountingIterator end(text.data() + text.size(), nullptr);

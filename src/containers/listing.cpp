@@ -7,12 +7,12 @@
 
 namespace nibble {
 
-void check_tensor_name(std::string_view name, std::string_view file, uint64_t offset) {
-  if (name.empty()) fail(ErrorKind::bad_input, "{}: offset {}: a tensor has an empty name", file, offset);
-  for (const char c : name) {
+void check_word(std::string_view word, std::string_view what, std::string_view file, uint64_t offset) {
+  if (word.empty()) fail(ErrorKind::bad_input, "{}: offset {}: {} is empty", file, offset, what);
+  for (const char c : word) {
     if (static_cast<unsigned char>(c) < 0x20) {
-      fail(ErrorKind::bad_input, "{}: offset {}: a tensor's name holds the control character {:#04x}", file,
-           offset, static_cast<unsigned>(c));
+      fail(ErrorKind::bad_input, "{}: offset {}: {} holds the control character {:#04x}", file, offset, what,
+           static_cast<unsigned>(c));
     }
   }
 }

@@ -83,7 +83,7 @@ class HeaderHandler final : public JsonHandler {
   void key(std::string name) override {
     if (depth_ == 1) {
       in_metadata_ = name == "__metadata__";
-      if (!in_metadata_) check_tensor_name(name, place_.file, place_.offset);
+      if (!in_metadata_) check_word(name, "a tensor's name", place_.file, place_.offset);
       key_ = std::move(name);
     } else if (depth_ == 2) {
       field_ = std::move(name);
@@ -118,6 +118,9 @@ class HeaderHandler final : public JsonHandler {
     } else if (depth_ == 2 && field_ == "dtype") {
       auto* s = std::get_if<std::string>(&value);
       if (s == nullptr) place_.bad(fmt::format("tensor '{}': expected a string for dtype", key_));
+      if (s->size() > 32)
+        place_.bad(fmt::format("tensor '{}': no type has a name of {} bytes", key_, s->size()));
+      check_word(*s, "a tensor's type", place_.file, place_.offset);
       entries.back().dtype = std::move(*s);
       entries.back().has_dtype = true;
     } else if (depth_ == 3 && field_ == "shape") {

@@ -112,7 +112,7 @@ class TorchReader {
   }
 
   void add_tensor(const std::string& name, const PickleTensor& t) {
-    check_tensor_name(name, file_, 0);
+    check_word(name, "a tensor's name", file_, 0);
     if (!names_.insert(name).second) fail(ErrorKind::bad_input, "{}: tensor '{}' occurs twice", file_, name);
     const ZipEntry& entry = entry_of(name, t.storage);
     const auto width = static_cast<uint64_t>(dtype_size(t.dtype));

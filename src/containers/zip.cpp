@@ -6,6 +6,7 @@
 #include <set>
 
 #include "containers/byte_reader.h"
+#include "containers/listing.h"
 
 namespace nibble {
 namespace {
@@ -110,6 +111,7 @@ ZipEntry read_directory_entry(ByteReader& in, uint64_t& local) {
   in.take(8, "attributes");
   local = in.number<uint32_t>("an entry's offset");
   e.name = in.text(name_length, "an entry's name");
+  check_word(e.name, "an entry's name", in.file(), in.offset());
   if (extra_length > in.left()) in.bad("entry '{}': its extra field leaves the file", e.name);
   read_zip64_fields(in, extra_length, e, local);
   in.take(comment_length, "a comment");
