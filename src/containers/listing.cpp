@@ -38,7 +38,9 @@ int64_t checked_elements(const Shape& shape, std::string_view tensor, std::strin
 QTensor plain_view(DType dtype, const Shape& shape, const Plane& raw) {
   if (!is_float(dtype)) return {};
   try {
-    const Format& format = format_of(FormatSpec{std::string(dtype_name(dtype)), {}});
+    const std::string name(dtype_name(dtype));
+    const Format& format =
+        format_of(FormatSpec{name.starts_with("f8_e") ? "fp8" + name.substr(2) : name, {}});
     const auto planes = format.planes(shape);
     if (planes.size() != 1 || planes[0].bytes != raw.bytes.size()) return {};
     return {format.spec(), shape, {{planes[0].name, raw.bytes, raw.owner}}};

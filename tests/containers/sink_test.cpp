@@ -192,6 +192,33 @@ TEST(SafetensorsSink, SameInputSameBytesAlignedElements) {
   }
 }
 
+// Whatever the list of formats offers can be stored and read back, plane by plane.
+TEST(SafetensorsSink, EveryFormatOfTheList) {
+  const TempFolder dir;
+  Model all, ggml;
+  for (const FormatFamily& family : format_families()) {
+    for (const std::string& word : family.examples()) {
+      const Format& format = format_of(word);
+      const Shape shape{4, 512};
+      if (!format.info().can_encode || !format.misfit(shape).empty()) continue;
+      for (Model* m : {&all, &ggml}) {
+        if (m == &all || format.info().gguf_id >= 0) m->add("layer." + word, shape, word);
+      }
+    }
+  }
+  EXPECT_GT(all.tensors.size(), 40u);
+  EXPECT_GT(ggml.tensors.size(), 15u);
+  TensorSink folder(plan_safetensors(dir / "all", all.planned));
+  all.write_all(folder);
+  folder.finish();
+  write_file_atomically(dir / "all/config.json", with_quantization_config("{}", all.planned, "config.json"));
+  all.expect_in(open_tensor_file(dir / "all"));
+  TensorSink file(plan_gguf(dir / "all.gguf", ggml.planned, {}));
+  ggml.write_all(file);
+  file.finish();
+  ggml.expect_in(open_tensor_file(dir / "all.gguf"));
+}
+
 TEST(Sink, ThreadsMayWriteTogether) {
   const TempFolder dir;
   const Model m = small_model();
