@@ -135,6 +135,10 @@ struct DroppedRow {
 struct HfConstant {
   std::string_view key, json;
 };
+struct HfNumber {
+  std::string_view key;
+  double value = 0;
+};
 
 struct Arch {
   std::string_view name;                      ///< nibble's: "llama"
@@ -159,6 +163,8 @@ struct Arch {
   std::vector<DroppedRow> hf_dropped{};
   /// Why readers of GGUF would compute another function than the model's; empty: they do not. Null: never.
   std::string (*gguf_misfit)(const Hparams&) = nullptr;
+  /// Numbers of config.json that no field holds as they are there; null: none.
+  std::vector<HfNumber> (*hf_numbers)(const Hparams&) = nullptr;
   std::vector<HfConstant> hf_constants{};  ///< further fields of a config.json made from a GGUF file
 };
 

@@ -15,6 +15,10 @@ void finish(Hparams& h, const Meta& meta, bool from_gguf) {
                             : 1 / std::sqrt(meta.number("query_pre_attn_scalar").value_or(256));
 }
 
+std::vector<HfNumber> hf_numbers(const Hparams& h) {
+  return {{"query_pre_attn_scalar", std::round(1 / (h.query_scale * h.query_scale))}};
+}
+
 }  // namespace
 
 const Arch& gemma2_arch() {
@@ -38,6 +42,7 @@ const Arch& gemma2_arch() {
       .rope = RopeStyle::half,
       .finish = finish,
       .gguf_misfit = [](const Hparams& h) { return gemma_gguf_misfit(h, layers_of_27b); },
+      .hf_numbers = hf_numbers,
       .hf_constants = {{"hidden_activation", "\"gelu_pytorch_tanh\""},
                        {"hidden_act", "\"gelu_pytorch_tanh\""}},
   };

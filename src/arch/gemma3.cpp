@@ -42,6 +42,11 @@ void finish(Hparams& h, const Meta& meta, bool from_gguf) {
 
 std::string gguf_misfit(const Hparams& h) { return gemma_gguf_misfit(h, layers_of_27b); }
 
+std::vector<HfNumber> hf_numbers(const Hparams& h) {
+  return {{"query_pre_attn_scalar", std::round(1 / (h.query_scale * h.query_scale))},
+          {"sliding_window_pattern", static_cast<double>(h.window_every)}};
+}
+
 }  // namespace
 
 const Arch& gemma3_arch() {
@@ -81,6 +86,7 @@ const Arch& gemma3_arch() {
       .hf_dropped = {{"vision_tower.", "vision encoder: only the text model is read"},
                      {"multi_modal_projector.", "vision projector: only the text model is read"}},
       .gguf_misfit = gguf_misfit,
+      .hf_numbers = hf_numbers,
       .hf_constants = {{"hidden_activation", "\"gelu_pytorch_tanh\""}},
   };
   return arch;

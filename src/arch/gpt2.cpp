@@ -13,6 +13,8 @@ void finish(Hparams& h, const Meta& meta, bool from_gguf) {
   }
 }
 
+std::vector<HfNumber> hf_numbers(const Hparams& h) { return {{"n_ctx", static_cast<double>(h.context)}}; }
+
 }  // namespace
 
 const Arch& gpt2_arch() {
@@ -62,6 +64,7 @@ const Arch& gpt2_arch() {
       .default_pre = "gpt-2",
       .finish = finish,
       .hf_dropped = {{".attn.bias", "causal mask buffer"}, {".attn.masked_bias", "causal mask buffer"}},
+      .hf_numbers = hf_numbers,
       .hf_constants = {{"activation_function", "\"gelu_new\""}},
   };
   return arch;

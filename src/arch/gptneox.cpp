@@ -14,6 +14,11 @@ void finish(Hparams& h, const Meta& meta, bool from_gguf) {
   }
 }
 
+std::vector<HfNumber> hf_numbers(const Hparams& h) {
+  return {{"rotary_pct", static_cast<double>(h.rope_dim) / static_cast<double>(h.head_dim)},
+          {"rotary_emb_base", h.rope_theta}};
+}
+
 }  // namespace
 
 const Arch& gptneox_arch() {
@@ -67,6 +72,7 @@ const Arch& gptneox_arch() {
       .finish = finish,
       .hf_dropped = {{".attention.bias", "causal mask buffer"},
                      {".attention.masked_bias", "causal mask buffer"}},
+      .hf_numbers = hf_numbers,
       .hf_constants = {{"hidden_act", "\"gelu\""}},
   };
   return arch;

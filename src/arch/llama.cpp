@@ -12,6 +12,11 @@ void finish(Hparams& h, const Meta& meta, bool from_gguf) {
   if (!from_gguf) h.window = meta.integer("sliding_window").value_or(0);
 }
 
+std::vector<HfNumber> hf_numbers(const Hparams& h) {
+  if (h.window == 0) return {};
+  return {{"sliding_window", static_cast<double>(h.window)}};
+}
+
 }  // namespace
 
 const Arch& llama_arch() {
@@ -47,6 +52,7 @@ const Arch& llama_arch() {
       .default_pre = "llama-bpe",
       .finish = finish,
       .hf_variant = hf_variant,
+      .hf_numbers = hf_numbers,
       .hf_constants = {{"hidden_act", "\"silu\""}},
   };
   return arch;

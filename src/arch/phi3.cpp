@@ -13,6 +13,16 @@ void finish(Hparams& h, const Meta& meta, bool from_gguf) {
   h.rope_dim = static_cast<int64_t>(part * static_cast<double>(h.head_dim));
 }
 
+std::vector<HfNumber> hf_numbers(const Hparams& h) {
+  const auto dim = static_cast<double>(h.rope_dim);
+  std::vector<HfNumber> all{
+      {"original_max_position_embeddings",
+       static_cast<double>(h.rope_original_context > 0 ? h.rope_original_context : h.context)}};
+  if (h.rope_dim != h.head_dim)
+    all.push_back({"partial_rotary_factor", dim / static_cast<double>(h.head_dim)});
+  return all;
+}
+
 }  // namespace
 
 const Arch& phi3_arch() {
@@ -43,6 +53,7 @@ const Arch& phi3_arch() {
                 MlpStep{.fused_gate_up = true}, AddStep{}},
       .rope = RopeStyle::half,
       .finish = finish,
+      .hf_numbers = hf_numbers,
       .hf_constants = {{"hidden_act", "\"silu\""}},
   };
   return arch;

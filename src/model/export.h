@@ -5,7 +5,9 @@
 #include <string>
 #include <vector>
 
+#include "base/pool.h"
 #include "containers/gguf_value.h"
+#include "containers/output_plan.h"
 #include "model/checkpoint.h"
 
 namespace nibble {
@@ -62,15 +64,33 @@ using FormatChoice = std::function<const Format&(const CanonicalTensor& source,
                                                  const std::string& target_name, const Shape& shape)>;
 
 /// Plans a file. GGUF keeps 1-d tensors, norms, biases, routers and position embeddings in f32, as its
-/// readers expect; a Hugging Face folder keeps those in the source's float type (f32 when that was no float).
-/// `file_type` is general.file_type (GGUF; ARCH: 0 f32, 1 f16, 32 bf16, ...). GGUF to GGUF keeps all metadata
-/// but general.file_type and general.quantization_version. Quantized tensors of a Hugging Face folder keep
-/// the folder's row order, except transposed ones (GPT-2), which stand as [out, in].
-/// Throws Error{unsupported} where the target cannot express the model.
-ExportPlan plan_export(const Checkpoint& source, Target target, const FormatChoice& choose, int file_type);
+/// readers expect; a Hugging Face folder keeps those in `small`, or (null) in the source's float type, f32
+/// when that was no float. `file_type` is general.file_type (GGUF: 0 f32, 1 f16, 15 Q4_K_M, 32 bf16, ...).
+/// GGUF to GGUF keeps all metadata but general.file_type, general.quantization_version and what tells of an
+/// earlier split or quantization. Quantized tensors of a Hugging Face folder keep the folder's row order,
+/// except transposed ones (GPT-2), which stand as [out, in]. Throws Error{unsupported} where the target
+/// cannot express the model.
+ExportPlan plan_export(const Checkpoint& source, Target target, const FormatChoice& choose, int file_type,
+                       const Format* small = nullptr);
 
 /// Choice for `convert`: every tensor in `format`, or (null) in the float type it has, f32 for quantized
 /// ones.
 FormatChoice float_choice(const Format* format);
+
+/// general.file_type of a file whose matrices are all of this float format; 0 for others.
+int file_type_of(const Format& format);
+
+/// Where every byte will stand: a GGUF file, or a folder with its further files. `shard_size` as in
+/// plan_safetensors; GGUF files are never split.
+OutputPlan plan_output(const ExportPlan& plan, const std::string& path, uint64_t shard_size = 0);
+
+/// Told after every piece of a tensor: bytes written by it, and the tensor.
+using ExportProgress = std::function<void(uint64_t bytes, const ExportTensor& tensor)>;
+
+/// Writes a plan whose formats are floats (or stored as they are) through a bounded window of rows, rounding
+/// to the nearest value. Throws Error{bad_input} naming a tensor whose values do not fit the format (beyond
+/// f16's range) and Error{interrupted}; nothing is left behind then.
+void write_export(const ExportPlan& plan, const std::string& path, ThreadPool& pool,
+                  const ExportProgress& progress = {}, uint64_t shard_size = 0);
 
 }  // namespace nibble
