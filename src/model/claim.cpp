@@ -186,27 +186,31 @@ std::vector<double> factors_of(const CanonicalTensor& t) {
   return {values.begin(), values.end()};
 }
 
-// rope_freqs.weight is all that GGUF keeps of Llama 3's scaling. The published models differ in the factor
-// only; where its rule does not give these values, they are used as they are.
-void read_llama3_factors(Hparams& h, const std::vector<double>& factors) {
-  h.rope_scaling = RopeScaling::llama3;
-  h.rope_factor = *std::max_element(factors.begin(), factors.end());
-  if (h.rope_factor == 1) {
-    h.rope_scaling = RopeScaling::none;
-    return;
-  }
-  h.rope_original_context = 8192;
-  h.rope_low_freq = 1;
-  h.rope_high_freq = 4;
+bool gives(const Hparams& h, const std::vector<double>& factors) {
   const std::vector<float> rule = llama3_rope_factors(h);
   for (size_t i = 0; i < factors.size(); ++i) {
-    if (std::abs(static_cast<double>(rule[i]) - factors[i]) <= 1e-5 * factors[i]) continue;
-    h.rope_scaling = RopeScaling::longrope;
-    h.rope_long = h.rope_short = factors;
-    h.rope_original_context = h.context;
-    h.rope_attn_factor = 1;
-    return;
+    if (std::abs(static_cast<double>(rule[i]) - factors[i]) > 1e-5 * factors[i]) return false;
   }
+  return true;
+}
+
+// rope_freqs.weight is all that GGUF keeps of Llama 3's scaling. Published models share the frequency
+// factors 1 and 4; where no original context gives these values, they are used as they are.
+void read_llama3_factors(Hparams& h, const std::vector<double>& factors) {
+  h.rope_factor = *std::max_element(factors.begin(), factors.end());
+  h.rope_scaling = h.rope_factor == 1 ? RopeScaling::none : RopeScaling::llama3;
+  if (h.rope_factor == 1) return;
+  h.rope_low_freq = 1;
+  h.rope_high_freq = 4;
+  h.rope_original_context = 8192;
+  if (gives(h, factors)) return;
+  for (h.rope_original_context = 32; h.rope_original_context <= h.context; h.rope_original_context *= 2) {
+    if (gives(h, factors)) return;
+  }
+  h.rope_scaling = RopeScaling::longrope;
+  h.rope_long = h.rope_short = factors;
+  h.rope_original_context = h.context;
+  h.rope_attn_factor = 1;
 }
 
 void read_rope_factors(Checkpoint::Data& d) {

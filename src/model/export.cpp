@@ -294,7 +294,7 @@ void ExportPlan::release(const ExportTensor& t) const noexcept {
 
 ExportPlan plan_export(const Checkpoint& source, Target target, const FormatChoice& choose, int file_type,
                        const Format* small) {
-  if (target == Target::gguf) refuse_inexpressible(source);
+  if (target == Target::gguf && source.source() != SourceKind::gguf) refuse_inexpressible(source);
   ExportPlan plan(source);
   plan.target = target;
   plan.dropped.assign(source.unclaimed().begin(), source.unclaimed().end());

@@ -34,7 +34,8 @@ bool Checkpoint::has_tokenizer() const {
 }
 
 Tokenizer Checkpoint::tokenizer() const {
-  if (source() == SourceKind::gguf) fail(ErrorKind::unsupported, "{}: GGUF vocabularies are not read", path());
+  if (source() == SourceKind::gguf)
+    fail(ErrorKind::unsupported, "{}: GGUF vocabularies are not read", path());
   return Tokenizer::open(folder());
 }
 
