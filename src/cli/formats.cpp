@@ -33,7 +33,14 @@ void list(const Common& common) {
       }
     }
   }
-  if (common.json) fmt::print("{}\n", rows.dump(2));
+  if (common.json) {
+    fmt::print("{}\n", rows.dump(2));
+    return;
+  }
+  fmt::print("\nwords with options, and what stands where none is written:\n");
+  for (const FormatFamily& family : format_families()) {
+    if (!family.help.empty()) fmt::print("  {}\n", family.help);
+  }
 }
 
 Run setup(CLI::App&) { return list; }

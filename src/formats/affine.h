@@ -21,6 +21,9 @@ namespace nibble {
 /// (symmetric ones with 2^(B-1) added); symmetric int8 is i8 without offset. `scale` [rows, blocks per row],
 /// or [1] for the whole tensor. `zero` likewise, only with `asym`: u8, or the type of the scales with `zf`.
 struct AffineFamily {
+  static constexpr std::string_view help =
+      "int2..int8[:tensor|channel|gN][:asym[:zf]|:narrow][:f16|f32|bf16][:minmax] (g128, symmetric, f16 "
+      "scales)";
   static std::unique_ptr<Format> make(const FormatSpec& spec);
   static std::vector<std::string> examples();
 };

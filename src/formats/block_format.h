@@ -107,4 +107,16 @@ struct SingleFormat {
   static std::vector<std::string> examples() { return {std::string(F::info.name)}; }
 };
 
+/// What a line FORMAT(F) of a list stands for.
+template <BlockDecoding F>
+constexpr FormatFamily single_family() {
+  return {F::info.name, &SingleFormat<F>::make, &SingleFormat<F>::examples, {}};
+}
+
+/// What a line FAMILY(F) of a list stands for.
+template <class F>
+constexpr FormatFamily option_family(std::string_view name) {
+  return {name, &F::make, &F::examples, F::help};
+}
+
 }  // namespace nibble

@@ -19,6 +19,7 @@ namespace nibble {
 /// Planes: `codes` u8 [n/2 rounded up], the even weight in the high half of its byte; `absmax` [blocks] f32,
 /// or u8 with `dq`, then also `nested_absmax` f32 [blocks/256 rounded up] and `offset` f32 [1].
 struct Bnb4Family {
+  static constexpr std::string_view help = "nf4|fp4[:bN][:dq] with N = 32, 64 ... 4096 (b64)";
   static std::unique_ptr<Format> make(const FormatSpec& spec);
   static std::vector<std::string> examples();
 };

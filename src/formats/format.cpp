@@ -10,13 +10,6 @@
 namespace nibble {
 namespace {
 
-std::unique_ptr<Format> make_format(const FormatSpec& spec) {
-  for (const FormatFamily& family : format_families()) {
-    if (auto format = family.make(spec)) return format;
-  }
-  return nullptr;
-}
-
 size_t edit_distance(std::string_view a, std::string_view b) {
   std::vector<size_t> row(b.size() + 1);
   for (size_t j = 0; j <= b.size(); ++j) row[j] = j;
@@ -50,13 +43,20 @@ std::string nearest_word(const FormatSpec& spec) {
 
 std::span<const FormatFamily> format_families() {
   static const FormatFamily families[] = {
-#define FORMAT(F) {F::info.name, &SingleFormat<F>::make, &SingleFormat<F>::examples},
-#define FAMILY(F) {#F, &F::make, &F::examples},
+#define FORMAT(F) single_family<F>(),
+#define FAMILY(F) option_family<F>(#F),
 #include "formats/list.inc"
 #undef FORMAT
 #undef FAMILY
   };
   return families;
+}
+
+std::unique_ptr<Format> make_format(std::span<const FormatFamily> families, const FormatSpec& spec) {
+  for (const FormatFamily& family : families) {
+    if (auto format = family.make(spec)) return format;
+  }
+  return nullptr;
 }
 
 const Format& format_of(const FormatSpec& spec) {
@@ -65,7 +65,7 @@ const Format& format_of(const FormatSpec& spec) {
   const std::lock_guard lock(mutex);
   auto& slot = known[spec.to_string()];
   if (!slot) {
-    slot = make_format(spec);
+    slot = make_format(format_families(), spec);
     if (!slot) {
       known.erase(spec.to_string());
       throw Error(ErrorKind::usage, fmt::format("unknown format '{}'", spec.to_string()),
@@ -105,7 +105,10 @@ void block_pointers(const std::vector<PlaneInfo>& info, std::byte* const* planes
 }
 
 void decode_range(const QTensor& t, int64_t begin, int64_t n, float* out) {
-  const Format& format = format_of(t.format);
+  decode_range(format_of(t.format), t, begin, n, out);
+}
+
+void decode_range(const Format& format, const QTensor& t, int64_t begin, int64_t n, float* out) {
   const auto info = format.planes(t.shape);
   std::vector<std::byte*> base, at(info.size());
   for (size_t i = 0; i < info.size(); ++i) {

@@ -118,9 +118,13 @@ struct FormatFamily {
   /// Words that show what the family offers; every one gets the generated tests and a line of `nibble
   /// formats`.
   std::vector<std::string> (*examples)();
+  /// The grammar of its words in one line, `intB[:tensor|channel|gN]...`; empty if it has a single word.
+  std::string_view help;
 };
 
 std::span<const FormatFamily> format_families();
+/// The format a word means in a list of families, or null.
+std::unique_ptr<Format> make_format(std::span<const FormatFamily> families, const FormatSpec& spec);
 /// The format a word means; lives as long as the program. Throws Error{usage} with the nearest names for an
 /// unknown word.
 const Format& format_of(const FormatSpec& spec);
@@ -140,6 +144,8 @@ void block_pointers(const std::vector<PlaneInfo>& info, std::byte* const* planes
 /// Decodes weights [begin, begin + n) of the flat tensor; any range, need not meet block borders. Throws
 /// Error{bad_input} if the planes are too short for the shape.
 void decode_range(const QTensor& t, int64_t begin, int64_t n, float* out);
+/// The same for a tensor whose format is at hand, and need not be in the list.
+void decode_range(const Format& format, const QTensor& t, int64_t begin, int64_t n, float* out);
 /// Rounds a whole tensor in memory to the nearest grid points: fit, round, pack of every block. `importance`
 /// is null or one weight per column. Throws Error{unsupported} on misfit. The reference for every faster
 /// path.

@@ -12,6 +12,7 @@ namespace nibble {
 ///  - with a granularity: w = float8 * scale, scale = max|x| / 448 (or 57344), as compressed-tensors and
 ///    TensorRT have it. Planes `codes` F8_... and `scale` f32 [rows, blocks per row], or [1] for the tensor.
 struct Fp8Family {
+  static constexpr std::string_view help = "fp8_e4m3|fp8_e5m2[:tensor|channel|gN] (without: a plain cast)";
   static std::unique_ptr<Format> make(const FormatSpec& spec);
   static std::vector<std::string> examples();
 };

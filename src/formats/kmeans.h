@@ -15,6 +15,8 @@ namespace nibble {
 /// Planes: `codes` u8 [rows, bytes per row] of ceil(log2 N) bits, blocks dense from a byte border on, little
 /// end first; codes of N and more mean N - 1. `codebook` [N], or [rows, blocks per row, N], ascending.
 struct KmeansFamily {
+  static constexpr std::string_view help =
+      "kmeansN[:tensor|channel|gM][:f16|f32|bf16] with N = 2 ... 256 shared weights (tensor, f16)";
   static std::unique_ptr<Format> make(const FormatSpec& spec);
   static std::vector<std::string> examples();
 };

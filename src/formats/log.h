@@ -23,6 +23,8 @@ namespace nibble {
 /// Planes: `codes` u8 [rows, bytes per row], blocks dense from a byte border on, little end first; `scale`
 /// [rows, blocks per row], or [1] for the whole tensor; `ratio` f32 [1] unless the word fixes it.
 struct LogFamily {
+  static constexpr std::string_view help =
+      "log3..log8[:tensor|channel|gN][:pow2|sqrt2][:f16|f32|bf16] (channel, chosen ratio, f16 scales)";
   static std::unique_ptr<Format> make(const FormatSpec& spec);
   static std::vector<std::string> examples();
 };

@@ -1,20 +1,22 @@
-// The cases that every line of formats/list.inc gets: they know no format by name.
+// The cases that every line of formats/list.inc gets, and of the tests' own list: they know no format by
+// name.
 #include <gtest/gtest.h>
 
 #include <cmath>
 
 #include "base/rng.h"
-#include "formats/format.h"
+#include "formats/under_test.h"
 
 namespace nibble {
 namespace {
 
-std::vector<std::string> all_words() {
-  std::vector<std::string> words;
-  for (const FormatFamily& family : format_families()) {
-    for (std::string& word : family.examples()) words.push_back(std::move(word));
+// Every example word of the product's list and of the tests' own.
+std::vector<const Format*> all_formats() {
+  std::vector<const Format*> formats;
+  for (const FormatFamily& family : test::families_under_test()) {
+    for (const std::string& word : family.examples()) formats.push_back(&test::format_under_test(word));
   }
-  return words;
+  return formats;
 }
 
 std::vector<float> gaussian(int64_t n, uint64_t seed) {
@@ -24,14 +26,18 @@ std::vector<float> gaussian(int64_t n, uint64_t seed) {
   return x;
 }
 
-class EveryFormat : public testing::TestWithParam<std::string> {
+class EveryFormat : public testing::TestWithParam<const Format*> {
  protected:
-  const Format& format() const { return format_of(GetParam()); }
+  static const Format& format() { return *GetParam(); }
+  static void decode(const QTensor& t, int64_t begin, int64_t n, float* out) {
+    decode_range(format(), t, begin, n, out);
+  }
 };
 
 TEST_P(EveryFormat, WordPrintsBack) {
-  EXPECT_EQ(format_of(format().spec()).spec(), format().spec());
-  EXPECT_EQ(&format_of(format().spec()), &format_of(format().spec().to_string()));
+  const std::string word = format().spec().to_string();
+  EXPECT_EQ(FormatSpec::parse(word), format().spec());
+  EXPECT_EQ(test::format_under_test(word).spec(), format().spec());
 }
 
 TEST_P(EveryFormat, RoundedValuesAreWhatDecodeGives) {
@@ -40,7 +46,7 @@ TEST_P(EveryFormat, RoundedValuesAreWhatDecodeGives) {
   const auto x = gaussian(shape.elements(), 3);
   const QTensor t = encode_nearest(format(), shape, x);
   std::vector<float> y(x.size());
-  decode_range(t, 0, shape.elements(), y.data());
+  decode(t, 0, shape.elements(), y.data());
   // Encoding block by block once more, by hand, and comparing what round promised.
   const auto info = format().planes(shape);
   std::vector<std::byte*> base, at(info.size());
@@ -64,7 +70,7 @@ TEST_P(EveryFormat, DistortionLiesBetweenBounds) {
   const auto x = gaussian(shape.elements(), 5);
   const QTensor t = encode_nearest(format(), shape, x);
   std::vector<float> y(x.size());
-  decode_range(t, 0, shape.elements(), y.data());
+  decode(t, 0, shape.elements(), y.data());
   double error = 0, power = 0;
   for (size_t i = 0; i < x.size(); ++i) {
     error += std::pow(double(x[i]) - y[i], 2);
@@ -87,7 +93,7 @@ TEST_P(EveryFormat, ExtremeInputsStayFinite) {
     for (size_t i = 0; i < x.size(); ++i) x[i] = (i % 37 == 0) ? big : (i % 41 == 0 ? -big : 0.0f);
     const QTensor t = encode_nearest(format(), shape, x);
     std::vector<float> y(x.size());
-    decode_range(t, 0, shape.elements(), y.data());
+    decode(t, 0, shape.elements(), y.data());
     for (size_t i = 0; i < y.size(); ++i)
       ASSERT_TRUE(std::isfinite(y[i])) << "input " << x[i] << " among " << big;
   }
@@ -99,13 +105,13 @@ TEST_P(EveryFormat, RangesDecodeLikeTheWhole) {
   const auto x = gaussian(shape.elements(), 9);
   const QTensor t = encode_nearest(format(), shape, x);
   std::vector<float> whole(x.size());
-  decode_range(t, 0, shape.elements(), whole.data());
+  decode(t, 0, shape.elements(), whole.data());
   Rng rng(1);
   for (int k = 0; k < 20; ++k) {
     const auto begin = static_cast<int64_t>(rng.below(2000));
     const auto n = static_cast<int64_t>(rng.below(static_cast<uint64_t>(2049 - begin)));
     std::vector<float> part(static_cast<size_t>(n));
-    decode_range(t, begin, n, part.data());
+    decode(t, begin, n, part.data());
     for (int64_t i = 0; i < n; ++i) ASSERT_EQ(part[size_t(i)], whole[size_t(begin + i)]);
   }
 }
@@ -118,21 +124,16 @@ TEST_P(EveryFormat, AnyBytesDecode) {
     QTensor t{format().spec(), shape, {}};
     for (const PlaneInfo& p : format().planes(shape)) {
       auto bytes = std::make_shared<std::vector<std::byte>>(p.bytes);
-      for (std::byte& b : *bytes) b = static_cast<std::byte>(rng.next());
+      for (std::byte& b : *bytes) b = static_cast<std::byte>(k == 0 ? 0 : k == 1 ? 255 : rng.next());
       t.planes.push_back({p.name, {bytes->data(), bytes->size()}, bytes});
     }
     std::vector<float> y(1024);
-    decode_range(t, 0, 1024, y.data());
+    decode(t, 0, 1024, y.data());
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(List, EveryFormat, testing::ValuesIn(all_words()), [](const auto& param_info) {
-  std::string name = param_info.param;
-  for (char& c : name) {
-    if (!std::isalnum(static_cast<unsigned char>(c))) c = '_';
-  }
-  return name;
-});
+INSTANTIATE_TEST_SUITE_P(List, EveryFormat, testing::ValuesIn(all_formats()),
+                         [](const auto& param_info) { return test::case_name(*param_info.param); });
 
 }  // namespace
 }  // namespace nibble
