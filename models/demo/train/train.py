@@ -124,7 +124,15 @@ def prepare(args):
         part = "\n".join(p for p in clean(open(os.path.join(args.heldout, name), "rb").read()) if p)
         held_text.append(part)
         held.update(grams(part))
+    os.makedirs(args.work, exist_ok=True)
     open(os.path.join(args.work, "heldout.txt"), "w").write("\n".join(held_text) + "\n")
+    prefix = os.path.join(args.work, "tokenizer")
+    if args.reuse:
+        for name in ("tokenizer.model", "valid.bin"):
+            shutil.copy(os.path.join(args.reuse, name), os.path.join(args.work, name))
+        sp = spm.SentencePieceProcessor(model_file=prefix + ".model")
+        ids = np.fromfile(os.path.join(args.work, "valid.bin"), np.uint16).tolist()
+        held.update(grams(sp.decode([i for i in ids if i > EOS])))
     seen, docs, stats = set(), [], dict(overlap=0, duplicate=0)
     sources = [("stories", s) for s in stories(args.stories)] + [("tales", s) for s in books(args.tales)]
     for source, (text, ends) in sources:
@@ -139,25 +147,27 @@ def prepare(args):
             stats[source + "_chars"] = stats.get(source + "_chars", 0) + len(text)
     del seen
     random.Random(1).shuffle(docs)
-    nvalid = len(docs) // 100
-    corpus = os.path.join(args.work, "spm.txt")
-    with open(corpus, "w") as f:
-        budget = 24e6
-        for _, text, _ in sorted(docs[nvalid:], key=lambda d: d[0]):  # stories first
-            f.write(text + "\n")
-            budget -= len(text)
-            if budget < 0:
-                break
-    prefix = os.path.join(args.work, "tokenizer")
-    spm.SentencePieceTrainer.train(
-        input=corpus, model_prefix=prefix, model_type="bpe", vocab_size=CONFIG["vocab"], byte_fallback=True,
-        character_coverage=0.9999, normalization_rule_name="identity", add_dummy_prefix=True,
-        remove_extra_whitespaces=False, split_digits=True, unk_id=0, bos_id=BOS, eos_id=EOS, pad_id=-1,
-        max_sentence_length=20000, num_threads=2, input_sentence_size=120000, shuffle_input_sentence=True)
-    sp = spm.SentencePieceProcessor(model_file=prefix + ".model")
+    nvalid = 0 if args.reuse else len(docs) // 100
+    if not args.reuse:
+        corpus = os.path.join(args.work, "spm.txt")
+        with open(corpus, "w") as f:
+            budget = 24e6
+            for _, text, _ in sorted(docs[nvalid:], key=lambda d: d[0]):  # stories first
+                f.write(text + "\n")
+                budget -= len(text)
+                if budget < 0:
+                    break
+        spm.SentencePieceTrainer.train(
+            input=corpus, model_prefix=prefix, model_type="bpe", vocab_size=CONFIG["vocab"], byte_fallback=True,
+            character_coverage=0.9999, normalization_rule_name="identity", add_dummy_prefix=True,
+            remove_extra_whitespaces=False, split_digits=True, unk_id=0, bos_id=BOS, eos_id=EOS, pad_id=-1,
+            max_sentence_length=20000, num_threads=2, input_sentence_size=120000, shuffle_input_sentence=True)
+        sp = spm.SentencePieceProcessor(model_file=prefix + ".model")
     learn = docs[nvalid:] + [d for d in docs[nvalid:] if d[0] == "stories"] * (args.repeat_stories - 1)
     random.Random(2).shuffle(learn)
     for name, part in (("valid", docs[:nvalid]), ("train", learn)):
+        if not part:
+            continue
         ids = []
         for _, text, ends in part:
             ids.append(BOS)
@@ -379,6 +389,8 @@ def train(args):
         s = torch.load(ckpt)
         master, state, second = s["master"], s["state"], s["second"]
         step, spent, seen, epoch, cursor = s["step"], s["spent"], s["seen"], s["epoch"], s["cursor"]
+        if s.get("data", len(data)) != len(data):
+            epoch, cursor = epoch + 1, 0  # the data are others now
         print("resumed at step", step, flush=True)
     q, kv = c["heads"] * c["head_dim"], c["kv_heads"] * c["head_dim"]
     pieces = {"qkv": [q, kv, kv], "gu": [c["ffn"], c["ffn"]]}
@@ -392,7 +404,7 @@ def train(args):
 
     def save():
         torch.save(dict(master=master, state=state, second=second, step=step, spent=spent, seen=seen, epoch=epoch,
-                        cursor=cursor), ckpt + ".new")
+                        cursor=cursor, data=len(data)), ckpt + ".new")
         os.replace(ckpt + ".new", ckpt)
 
     while True:
@@ -599,7 +611,7 @@ def main():
             p.add_argument("--" + name.replace("_", "-"), type=kind, default=default)
         p.set_defaults(function=function)
 
-    verb(prepare, tales="tales", stories="stories", heldout="heldout", work="work", repeat_stories=3)
+    verb(prepare, tales="tales", stories="stories", heldout="heldout", work="work", repeat_stories=3, reuse=None)
     verb(train, work="work", minutes=90.0, threads=1, batch=4, accumulate=4, lr=3e-3, muon_lr=0.02, decay=0.05)
     verb(export, work="work", out="out")
     verb(evaluate, model="out", work=None, text=None, threads=1)
