@@ -1,0 +1,182 @@
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <fstream>
+#include <iostream>
+#include <iterator>
+#include <nlohmann/json.hpp>
+
+#include "base/interrupt.h"
+#include "cli/verb.h"
+#include "model/embed.h"
+#include "model/generate.h"
+#include "model/load.h"
+
+namespace nibble::cli {
+namespace {
+
+struct Options {
+  std::string model, tokenizer, prompt, prompt_file, embed, cache = "f32";
+  int64_t context = 0;
+  bool normalize = false;
+  GenerateOptions generate;
+};
+
+std::string read_file(const std::string& path) {
+  if (path == "-") return {std::istreambuf_iterator<char>(std::cin), {}};
+  std::ifstream file(path, std::ios::binary);
+  if (!file) fail(ErrorKind::io, "cannot open {}", path);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+std::string prompt_of(const Options& o) {
+  if (!o.prompt_file.empty()) return read_file(o.prompt_file);
+  if (o.prompt.empty())
+    throw Error(ErrorKind::usage, "there is no prompt",
+                "give one with -p TEXT, or a file with -f PATH (- reads standard input)");
+  return o.prompt;
+}
+
+/// Ids of a prompt that is to be continued: no end of sequence after it.
+std::vector<int32_t> prompt_ids(const Tokenizer& tokenizer, const std::string& text) {
+  std::vector<int32_t> ids = tokenizer.encode(text, {.add_special = true, .parse_special = true});
+  if (tokenizer.add_eos() && !ids.empty() && ids.back() == tokenizer.eos()) ids.pop_back();
+  return ids;
+}
+
+void show(std::string_view text) {
+  std::fwrite(text.data(), 1, text.size(), stdout);
+  std::fflush(stdout);
+}
+
+void write_text(const Options& o, const Common& common, const Program& program, const Tokenizer& tokenizer,
+                ThreadPool& pool) {
+  const std::string prompt = prompt_of(o);
+  Generator generator(program, tokenizer, pool, o.context, o.cache == "f16" ? DType::f16 : DType::f32);
+  const std::vector<int32_t> ids = prompt_ids(tokenizer, prompt);
+  if (!common.json && !common.quiet) show(prompt);
+  const Generation g = generator.generate(ids, o.generate, [&](std::string_view piece) {
+    if (!common.json) show(piece);
+    return true;
+  });
+  if (common.json) {
+    const nlohmann::json out{{"prompt", prompt},
+                             {"text", g.text},
+                             {"tokens", g.tokens},
+                             {"stopped_by", stop_reason_name(g.reason)},
+                             {"prompt_tokens", g.prompt_tokens},
+                             {"generated_tokens", g.tokens.size()},
+                             {"context", generator.context()},
+                             {"context_shifts", g.shifts},
+                             {"prefill_tokens_per_second", g.prefill_rate()},
+                             {"decode_tokens_per_second", g.decode_rate()}};
+    fmt::print("{}\n", out.dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
+  } else {
+    show("\n");
+    if (!common.quiet) {
+      fmt::print(stderr, "[prompt {} tokens, {:.0f}/s; generated {} tokens, {:.1f}/s; stopped by: {}]\n",
+                 g.prompt_tokens, g.prefill_rate(), g.tokens.size(), g.decode_rate(),
+                 stop_reason_name(g.reason));
+    }
+    if (g.reason == StopReason::context_full) {
+      fmt::print(stderr,
+                 "note: the context of {} tokens is full; --ctx makes it larger, --context-shift goes on\n",
+                 generator.context());
+    }
+  }
+  check_interrupt();
+}
+
+void write_vectors(const Options& o, const Common& common, const Program& program, const Tokenizer& tokenizer,
+                   ThreadPool& pool) {
+  if (!program.encoder)
+    throw Error(ErrorKind::usage, "--embed needs an encoder", "this model predicts text: leave --embed out");
+  const std::vector<int32_t> ids =
+      tokenizer.encode(prompt_of(o), {.add_special = true, .parse_special = true});
+  Executor executor(program, pool);
+  const std::vector<float> v = embed(executor, ids, pooling_from_name(o.embed), o.normalize);
+  const auto cols = static_cast<size_t>(executor.result_cols());
+  nlohmann::json rows = nlohmann::json::array();
+  for (size_t row = 0; row < v.size(); row += cols) {
+    const std::vector<float> one(v.begin() + static_cast<ptrdiff_t>(row),
+                                 v.begin() + static_cast<ptrdiff_t>(row + cols));
+    if (common.json) {
+      rows.push_back(one);
+    } else {
+      fmt::print("{:.7g}\n", fmt::join(one, " "));
+    }
+  }
+  if (common.json) {
+    fmt::print("{}\n", nlohmann::json{{"tokens", ids}, {"pooling", o.embed}, {"vectors", rows}}.dump());
+  }
+}
+
+Run setup(CLI::App& app) {
+  const auto o = std::make_shared<Options>();
+  app.add_option("model", o->model, "Hugging Face folder or GGUF file")->required();
+  app.add_option("--prompt,-p", o->prompt, "text to continue");
+  app.add_option("--file,-f", o->prompt_file, "file to continue; - reads standard input");
+  app.add_option("--tokenizer", o->tokenizer, "tokenizer file or folder, where the model brings none");
+  o->generate.max_tokens = 256;
+  app.add_option("-n,--tokens", o->generate.max_tokens, "most tokens to generate; -1: no limit")
+      ->capture_default_str();
+  app.add_option("--ctx", o->context, "tokens of context (default: what the model was trained for)");
+  app.add_flag("--context-shift", o->generate.context_shift,
+               "when the context is full, forget its older half and go on");
+  app.add_option("--cache", o->cache, "type of the cached keys and values")
+      ->check(CLI::IsMember({"f32", "f16"}))
+      ->capture_default_str();
+
+  SamplingOptions& s = o->generate.sampling;
+  const char* group = "Sampling (applied in this order; temperature last)";
+  app.add_option("--repeat-penalty", s.repeat_penalty, "divides the logits of recent tokens; 1: off")
+      ->capture_default_str()
+      ->group(group);
+  app.add_option("--repeat-last", s.repeat_last, "tokens that count as recent; -1: all")
+      ->capture_default_str()
+      ->group(group);
+  app.add_option("--top-k", s.top_k, "keep the k most likely tokens; 0: all")
+      ->capture_default_str()
+      ->group(group);
+  app.add_option("--top-p", s.top_p, "keep the fewest tokens whose probabilities reach p; 1: all")
+      ->capture_default_str()
+      ->group(group);
+  app.add_option("--min-p", s.min_p, "keep tokens this likely relative to the likeliest; 0: all")
+      ->capture_default_str()
+      ->group(group);
+  app.add_option("--temp", s.temperature, "randomness; 0: always the likeliest token")
+      ->capture_default_str()
+      ->group(group);
+  app.add_option("--seed", s.seed, "of the random numbers: the same seed gives the same text")
+      ->capture_default_str()
+      ->group(group);
+
+  app.add_option("--stop", o->generate.stop, "text that ends the output; may be given again")
+      ->take_all()
+      ->allow_extra_args(false);
+  app.add_flag("--ignore-eos", o->generate.ignore_end, "go on after an end-of-text token");
+  app.add_option("--embed", o->embed,
+                 "for encoders: print the text's vector: mean, cls, last, or none for every token's");
+  app.add_flag("--normalize", o->normalize, "scale vectors to length 1");
+  return [o](const Common& common) {
+    const Checkpoint checkpoint = open_checkpoint(o->model);
+    ThreadPool pool(common.threads);
+    const Tokenizer tokenizer = o->tokenizer.empty() ? checkpoint.tokenizer() : open_tokenizer(o->tokenizer);
+    const Program program = load_program(checkpoint, pool);
+    if (o->embed.empty()) {
+      write_text(*o, common, program, tokenizer, pool);
+    } else {
+      write_vectors(*o, common, program, tokenizer, pool);
+    }
+  };
+}
+
+}  // namespace
+
+extern const Verb run_verb;
+const Verb run_verb{"run", "continue a text, or turn one into a vector",
+                    "nibble run out.gguf -p \"Once upon a time\" -n 100 --temp 0.8\n"
+                    "nibble run ./my-llama -f story.txt --seed 7 --stop \"The end\" --json\n"
+                    "nibble run ./bert -p \"a sentence\" --embed mean --normalize",
+                    setup};
+
+}  // namespace nibble::cli
