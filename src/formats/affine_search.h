@@ -92,23 +92,31 @@ AffineFit search_affine(const float* x, const float* w, float top, const AffineS
     best.error = affine_error<N>(x, w, top, 0, low);
     return best;
   }
-  // The few best starts are polished, since the best after one step is often not the best in the end.
+  // The few best starts are polished, since the best after one step is often not the best in the end. Errors
+  // below what f16 parameters can resolve count as equal, and the plain range comes first: blocks of
+  // few-valued weights then agree on one of their many exact solutions, which their super-block can store.
   constexpr int kept = 4;
   AffineFit pool[kept];
   for (AffineFit& p : pool) p.error = INFINITY;
+  float resolution = 0;
+  const auto start = [&](float m, float d) {
+    const AffineTrial trial = try_affine<N>(x, w, top, d, m);
+    resolution = 1e-8f * range * range * trial.one;
+    AffineFit fit = affine_step(trial, d, m, ceiling);
+    fit.error = std::max(fit.error, resolution);
+    for (AffineFit& p : pool) {
+      if (fit.error < p.error) std::swap(fit, p);
+    }
+  };
+  start(low, range / top);
   for (float a = starts.from; a <= starts.to; a += starts.step) {
     const float m = std::min(low + a * range, ceiling);
-    for (float b = starts.from; b <= starts.to; b += starts.step) {
-      const float d = (high - b * range - m) / top;
-      AffineFit fit = affine_step(try_affine<N>(x, w, top, d, m), d, m, ceiling);
-      for (AffineFit& p : pool) {
-        if (fit.error < p.error) std::swap(fit, p);
-      }
-    }
+    for (float b = starts.from; b <= starts.to; b += starts.step) start(m, (high - b * range - m) / top);
   }
   for (AffineFit& p : pool) {
     for (int k = 0; k < 6 && p.error < INFINITY; ++k) {
-      const AffineFit fit = affine_step(try_affine<N>(x, w, top, p.d, p.m), p.d, p.m, ceiling);
+      AffineFit fit = affine_step(try_affine<N>(x, w, top, p.d, p.m), p.d, p.m, ceiling);
+      fit.error = std::max(fit.error, resolution);
       if (!(fit.error < p.error)) break;
       p = fit;
     }
@@ -121,28 +129,33 @@ struct F16Pair {
   uint16_t d = 0, m = 0;
 };
 
-/// f16 scale and offset of a block of N weights, chosen by exact error near the best real ones.
+/// f16 scale and offset of a block of N weights, chosen by exact error near the best real ones; also
+/// considered is the pair that maps the grid to the block's range, which may be exact where weights take few
+/// values.
 template <int N>
 F16Pair fit_f16_affine(float top, const AffineStarts& starts, const float* block,
                        const float* importance) noexcept {
   const Scaled<N> s(block, importance);
   if (s.reach == 0) return {};
-  const AffineFit fit = search_affine<N>(s.x, s.w, top, starts, INFINITY);
   F16Pair best;
   float least = INFINITY;
-  for (int k = -2; k <= 2; ++k) {
-    const uint16_t hd = step_f16(store_f16(fit.d * s.unit), k);
-    const float d = f16_to_f32(hd) * s.inverse_unit;
-    // The offset that keeps the middle of the codes where it was.
-    const uint16_t centre = store_f16((fit.m + (fit.d - d) * fit.mean_code) * s.unit);
-    for (int j = -1; j <= 1; ++j) {
-      const uint16_t hm = step_f16(centre, j);
-      const float e = affine_error<N>(s.x, s.w, top, d, f16_to_f32(hm) * s.inverse_unit);
-      if (e < least) {
-        least = e;
-        best = {hd, hm};
-      }
+  const auto consider = [&](uint16_t d, uint16_t m) {
+    const float e =
+        affine_error<N>(s.x, s.w, top, f16_to_f32(d) * s.inverse_unit, f16_to_f32(m) * s.inverse_unit);
+    if (e < least) {
+      least = e;
+      best = {d, m};
     }
+  };
+  const auto [low, high] = std::minmax_element(s.x, s.x + N);
+  consider(store_f16((*high - *low) / top * s.unit), store_f16(*low * s.unit));
+  const AffineFit fit = search_affine<N>(s.x, s.w, top, starts, INFINITY);
+  for (int k = -2; k <= 2; ++k) {
+    const uint16_t d = step_f16(store_f16(fit.d * s.unit), k);
+    // The offset that keeps the middle of the codes where it was.
+    const float shift = (fit.d - f16_to_f32(d) * s.inverse_unit) * fit.mean_code;
+    const uint16_t centre = store_f16((fit.m + shift) * s.unit);
+    for (int j = -1; j <= 1; ++j) consider(d, step_f16(centre, j));
   }
   return best;
 }

@@ -27,8 +27,7 @@ MXFP4::Params MXFP4::fit(const float* x, const float* importance) {
   Params best{half_scale(0), 0, 0};
   if (s.reach == 0) return best;
   float least = INFINITY;
-  // The largest magnitude lies in [1, 2) and the grid ends at 12: these shifts cover twofold clipping and
-  // more.
+  // The largest magnitude lies in [1, 2), the grid ends at 12: these shifts cover twofold clipping and more.
   for (int shift = -1; shift >= -6; --shift) {
     // 12 times the scale must be finite, and so must its reciprocal.
     const int e = std::clamp(std::ilogb(s.unit) + shift + 128, 2, 252);
@@ -48,9 +47,9 @@ NVFP4::Params NVFP4::fit(const float* x, const float* importance) {
     const fitting::Scaled<16> s(x + 16 * j, importance == nullptr ? nullptr : importance + 16 * j);
     if (s.reach == 0) continue;
     float least = INFINITY;
-    // Scales that put the largest magnitude between 6 and 18 on a grid that ends at 12; or the ends of their
-    // range.
-    const float low = s.reach / 18 * s.unit, high = s.reach / 6 * s.unit;
+    // Scales that put the largest magnitude between 1 and 24 on a grid that ends at 12: among subnormal codes
+    // a coarse grid may fit by luck.
+    const float low = s.reach / 24 * s.unit, high = s.reach * s.unit;
     for (int code = 0x7e; code >= 0; --code) {
       const float d = half_scale(static_cast<uint8_t>(code));
       if (d > high && code > 1) continue;

@@ -14,7 +14,7 @@ LegacyScale Q4_0::fit(const float* x, const float* importance) {
 }
 
 LegacyAffine Q4_1::fit(const float* x, const float* importance) {
-  const auto [d, m] = fit_f16_affine<32>(15, {-0.03f, 0.15f, 0.03f}, x, importance);
+  const auto [d, m] = fit_f16_affine<32>(15, {-0.12f, 0.09f, 0.03f}, x, importance);
   return LegacyAffine::of(d, m);
 }
 
@@ -24,14 +24,14 @@ LegacyScale Q5_0::fit(const float* x, const float* importance) {
 }
 
 LegacyAffine Q5_1::fit(const float* x, const float* importance) {
-  const auto [d, m] = fit_f16_affine<32>(31, {-0.02f, 0.08f, 0.0125f}, x, importance);
+  const auto [d, m] = fit_f16_affine<32>(31, {-0.06f, 0.04f, 0.02f}, x, importance);
   return LegacyAffine::of(d, m);
 }
 
 // At 8 bits the f16 steps of the scale are as coarse as the distances between local minima: try each.
 LegacyScale Q8_0::fit(const float* x, const float* importance) {
   return LegacyScale::of(
-      fit_f16_scale<32>(IntegerGrid{-127, 127}, {121.0f, 128.0f, 0.25f, false}, 3, x, importance));
+      fit_f16_scale<32>(IntegerGrid{-127, 127}, {119.0f, 128.0f, 0.125f, false}, 4, x, importance));
 }
 
 }  // namespace nibble

@@ -6,6 +6,7 @@ namespace nibble {
 namespace {
 
 struct Iq4Grid {
+  static constexpr float low = iq4_values.front(), high = iq4_values.back();
   static lanes::F4 nearest(lanes::F4 u) noexcept {
     using namespace lanes;
     F4 v = splat(iq4_values[0]);
@@ -17,7 +18,7 @@ struct Iq4Grid {
   }
 };
 
-constexpr fitting::ScaleStarts starts{84.0f, 132.0f, 2.0f, true};
+constexpr fitting::ScaleStarts starts{80.0f, 160.0f, 4.0f, true};
 
 }  // namespace
 

@@ -34,25 +34,25 @@ Params fit_signed(const IntegerGrid& grid, const ScaleStarts& starts, int low, i
 }  // namespace
 
 KAffine<16> Q2_K::fit(const float* x, const float* importance) {
-  return fit_affine<16>(3, 15, {0.0f, 0.3f, 0.05f}, 0.12f, x, importance);
+  return fit_affine<16>(3, 15, {-0.1f, 0.3f, 0.1f}, 0.12f, x, importance);
 }
 
 KAffine<8> Q4_K::fit(const float* x, const float* importance) {
-  return fit_affine<8>(15, 63, {-0.03f, 0.15f, 0.03f}, 0.06f, x, importance);
+  return fit_affine<8>(15, 63, {-0.12f, 0.09f, 0.03f}, 0.06f, x, importance);
 }
 
 KAffine<8> Q5_K::fit(const float* x, const float* importance) {
-  return fit_affine<8>(31, 63, {-0.02f, 0.08f, 0.02f}, 0.06f, x, importance);
+  return fit_affine<8>(31, 63, {-0.06f, 0.04f, 0.02f}, 0.06f, x, importance);
 }
 
 KScale Q3_K::fit(const float* x, const float* importance) {
   static constexpr int candidates[] = {-32, 31, -31, 30, -30, 29, -29, 28, -28};
-  return fit_signed<KScale>({-4, 3}, {2.0f, 5.0f, 0.125f, true}, -32, 31, candidates, 0.05f, x, importance);
+  return fit_signed<KScale>({-4, 3}, {2.0f, 5.0f, 0.25f, true}, -32, 31, candidates, 0.05f, x, importance);
 }
 
 KScale Q6_K::fit(const float* x, const float* importance) {
   static constexpr int candidates[] = {-128, 127, -124, 124};
-  return fit_signed<KScale>({-32, 31}, {27.0f, 34.0f, 0.25f, true}, -128, 127, candidates, 0.05f, x,
+  return fit_signed<KScale>({-32, 31}, {27.0f, 35.0f, 0.5f, true}, -128, 127, candidates, 0.1f, x,
                             importance);
 }
 

@@ -123,23 +123,29 @@ ScaleFit search_scale(const Grid& grid, const ScaleStarts& starts, const float* 
   return best;
 }
 
-/// The f16 scale of a block of N weights, chosen by exact error among the neighbours of the best real scale.
+/// The f16 scale of a block of N weights, chosen by exact error among the neighbours of the best real scale
+/// and the two that map the extreme weight to the grid's ends: where weights take few values, these may be
+/// exact.
 template <int N, class Grid>
 uint16_t fit_f16_scale(const Grid& grid, const ScaleStarts& starts, int neighbours, const float* block,
                        const float* importance) noexcept {
   const Scaled<N> s(block, importance);
   if (s.reach == 0) return 0;
-  const uint16_t centre = store_f16(search_scale<N>(grid, starts, s.x, s.w).d * s.unit);
-  uint16_t best = centre;
+  uint16_t best = 0;
   float least = INFINITY;
-  for (int k = -neighbours; k <= neighbours; ++k) {
-    const uint16_t h = step_f16(centre, k);
+  const auto consider = [&](uint16_t h) {
     const float e = try_scale<N>(grid, s.x, s.w, f16_to_f32(h) * s.inverse_unit).error;
     if (e < least) {
       least = e;
       best = h;
     }
-  }
+  };
+  const float extreme =
+      *std::max_element(s.x, s.x + N, [](float a, float b) { return std::fabs(a) < std::fabs(b); });
+  consider(store_f16(extreme / grid.low * s.unit));
+  consider(store_f16(extreme / grid.high * s.unit));
+  const uint16_t centre = store_f16(search_scale<N>(grid, starts, s.x, s.w).d * s.unit);
+  for (int k = -neighbours; k <= neighbours; ++k) consider(step_f16(centre, k));
   return best;
 }
 
