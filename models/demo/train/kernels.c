@@ -1,5 +1,5 @@
-// The element-wise parts of training in bfloat16, each one pass over memory; train.py compiles and calls them.
-// Matrices are row-major; bf16 values are the upper halves of floats, rounded to nearest even.
+// The element-wise parts of training in bfloat16, each one pass over memory; train.py compiles and calls
+// them. Matrices are row-major; bf16 values are the upper halves of floats, rounded to nearest even.
 #include <math.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -7,12 +7,18 @@
 typedef uint16_t bf16;
 
 static inline float up(bf16 v) {
-  union { uint32_t u; float f; } x = {(uint32_t)v << 16};
+  union {
+    uint32_t u;
+    float f;
+  } x = {(uint32_t)v << 16};
   return x.f;
 }
 
 static inline bf16 down(float f) {
-  union { float f; uint32_t u; } x = {f};
+  union {
+    float f;
+    uint32_t u;
+  } x = {f};
   return (bf16)((x.u + 0x7fff + ((x.u >> 16) & 1)) >> 16);
 }
 
@@ -26,7 +32,8 @@ void rms_forward(const bf16* x, const bf16* w, bf16* y, float* r, long rows, lon
   }
 }
 
-void rms_backward(const bf16* x, const bf16* w, const float* r, const bf16* g, bf16* gx, float* gw, long rows, long n) {
+void rms_backward(const bf16* x, const bf16* w, const float* r, const bf16* g, bf16* gx, float* gw, long rows,
+                  long n) {
   for (long i = 0; i < rows; i++, x += n, g += n, gx += n) {
     float s = r[i], dot = 0;
     for (long j = 0; j < n; j++) {
@@ -59,7 +66,8 @@ void swiglu_backward(const bf16* gu, const bf16* g, bf16* out, long rows, long n
 }
 
 // Rotates one head by its position (half-split pairs); sign -1 rotates back.
-static void rotate(const bf16* x, bf16* y, const float* c, const float* s, long half, float sign, float scale) {
+static void rotate(const bf16* x, bf16* y, const float* c, const float* s, long half, float sign,
+                   float scale) {
   for (long j = 0; j < half; j++) {
     float a = up(x[j]), b = up(x[half + j]), sn = sign * s[j];
     y[j] = down((a * c[j] - b * sn) * scale);
@@ -67,10 +75,10 @@ static void rotate(const bf16* x, bf16* y, const float* c, const float* s, long 
   }
 }
 
-// qkv[b][t][heads + 2 kv][d] -> q[b][kv][t][rep][d] (rotated, scaled), k[b][kv][t][d] (rotated), v[b][kv][t][d]; back = 1
-// maps the three gradients to that of qkv.
-void rope_split(bf16* qkv, bf16* q, bf16* k, bf16* v, const float* cs, const float* sn, long batch, long time, long kv,
-                long rep, long d, float scale, int back) {
+// qkv[b][t][heads + 2 kv][d] -> q[b][kv][t][rep][d] (rotated, scaled), k[b][kv][t][d] (rotated),
+// v[b][kv][t][d]; back = 1 maps the three gradients to that of qkv.
+void rope_split(bf16* qkv, bf16* q, bf16* k, bf16* v, const float* cs, const float* sn, long batch, long time,
+                long kv, long rep, long d, float scale, int back) {
   long heads = kv * rep, half = d / 2;
   for (long b = 0; b < batch; b++)
     for (long t = 0; t < time; t++) {
