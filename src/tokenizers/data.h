@@ -72,7 +72,8 @@ enum class PreTokenizerKind {
   metaspace,
   bert,
   punctuation,
-  delimiter
+  delimiter,
+  digit_triples  ///< not in tokenizer.json: runs of digits in threes, counted from the right
 };
 enum class SplitBehavior { isolated, removed, merged_with_previous, merged_with_next, contiguous };
 enum class PrependScheme { always, first, never };

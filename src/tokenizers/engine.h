@@ -34,5 +34,7 @@ std::unique_ptr<TextEncoder> make_encoder(const TokenizerData& data, const Vocab
 
 // One maker per reference program. The data and the vocabulary must outlive the encoder.
 std::unique_ptr<TextEncoder> make_sentencepiece_encoder(const TokenizerData& data, const Vocab& vocab);
+std::unique_ptr<TextEncoder> make_pipeline_encoder(const TokenizerData& data, const Vocab& vocab);
+std::unique_ptr<TextEncoder> make_gguf_encoder(const TokenizerData& data, const Vocab& vocab);
 
 }  // namespace nibble

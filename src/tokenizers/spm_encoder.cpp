@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "tokenizers/engine.h"
 #include "tokenizers/lattice.h"
+#include "tokenizers/meta_words.h"
 #include "tokenizers/score_merge.h"
 #include "tokenizers/spm_normalizer.h"
 #include "tokenizers/trie.h"
@@ -135,19 +136,11 @@ class BpeEncoder : public SentencePieceEncoder {
       const TokenType type = data.types[i];
       if (type != TokenType::normal && type != TokenType::user_defined && type != TokenType::unused) continue;
       has_unused_ = has_unused_ || type == TokenType::unused;
-      if (type != TokenType::user_defined) crosses_ = crosses_ || crosses_word(data.tokens[i]);
+      if (type != TokenType::user_defined) crosses_ = crosses_ || spans_words(data.tokens[i]);
     }
   }
 
  private:
-  // No merge can cross a border between a word and the space mark that begins the next one, unless some piece
-  // spans such a border. So each word stands for itself, and equal words need to be merged only once.
-  static bool crosses_word(std::string_view piece) {
-    for (size_t at = 0; (at = piece.find(utf8::meta_space, at)) != piece.npos; at += utf8::meta_space.size())
-      if (at > 0 && !piece.substr(0, at).ends_with(utf8::meta_space)) return true;
-    return false;
-  }
-
   struct Segment {
     uint32_t begin, length;
     int32_t id;
@@ -160,14 +153,11 @@ class BpeEncoder : public SentencePieceEncoder {
     }
     std::unordered_map<std::string_view, std::vector<Segment>> words;
     while (!text.empty()) {
-      size_t end = 0;
-      while (text.substr(end).starts_with(utf8::meta_space)) end += utf8::meta_space.size();
-      end = std::min(text.find(utf8::meta_space, end), text.size());
-      const std::string_view word = text.substr(0, end);
+      const std::string_view word = first_word(text);
       auto [entry, fresh] = words.try_emplace(word);
       if (fresh) entry->second = merge(word);
       for (const Segment& part : entry->second) writer.put(word.substr(part.begin, part.length), part.id);
-      text.remove_prefix(end);
+      text.remove_prefix(word.size());
     }
   }
 

@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/meta.h"
 #include "tokenizers/data.h"
 
 namespace nibble {
@@ -30,8 +31,12 @@ class Tokenizer {
   /// an invalid regular expression, ...), Error{unsupported} for parts nibble does not know.
   explicit Tokenizer(TokenizerData data);
 
-  /// Opens a tokenizer.model (sentencepiece), or the one in a folder.
+  /// Opens a Hugging Face folder (tokenizer.json, else tokenizer.model, else vocab.json with merges.txt, else
+  /// vocab.txt), or one such file. GGUF files are opened by their container; see from_gguf.
   static Tokenizer open(const std::string& path);
+
+  /// Reads the `tokenizer.ggml.*` keys of a GGUF file. Follows llama.cpp.
+  static Tokenizer from_gguf(const Meta& meta);
 
   /// Ids of `text`. Bytes that are no UTF-8 are read as U+FFFD, except by byte-fallback vocabularies that can
   /// spell them.

@@ -15,6 +15,7 @@
 #include <string>
 #include <vector>
 
+#include "base/rng.h"
 #include "support/data.h"
 #include "tokenizers/tokenizer.h"
 #include "tokenizers/utf8.h"
@@ -77,6 +78,58 @@ inline TokenizerData llama2c_dump(const std::filesystem::path& path) {
   data.eos = 2;
   data.add_bos = true;
   return data;
+}
+
+/// llama.cpp's cases for one of its vocabularies: texts separated by a line of their own, ids a line for
+/// each.
+inline std::vector<std::pair<std::string, std::vector<int32_t>>> llama_cpp_cases(
+    const std::string& vocabulary) {
+  const auto base = data_dir() / "tokenizers/gguf-vocab" / ("ggml-vocab-" + vocabulary + ".gguf");
+  const std::string all = read_text(base.string() + ".inp");
+  const std::string separator = "\n__ggml_vocab_test__\n";
+  std::vector<std::pair<std::string, std::vector<int32_t>>> cases;
+  std::ifstream lines(base.string() + ".out");
+  size_t at = 0;
+  for (std::string line; at < all.size() && std::getline(lines, line);) {
+    const size_t end = std::min(all.find(separator, at), all.size());
+    std::istringstream numbers(line);
+    std::vector<int32_t> ids;
+    for (int32_t id = 0; numbers >> id;) ids.push_back(id);
+    cases.emplace_back(all.substr(at, end - at), std::move(ids));
+    at = end + separator.size();
+  }
+  return cases;
+}
+
+/// Up to 40 code points, mostly Latin, some from anywhere.
+inline std::string random_text(Rng& rng) {
+  std::string text;
+  for (uint64_t i = rng.below(40); i > 0; --i) {
+    auto code = static_cast<char32_t>(rng.below(rng.below(4) == 0 ? 0x110000 : 0x250));
+    // sentencepiece's visible space is spelled like a space and cannot come back; surrogates are no text.
+    if (code == 0x2581 || (code >= 0xd800 && code < 0xe000)) code = ' ';
+    utf8::append(text, code);
+  }
+  return text;
+}
+
+/// What the stream decoder makes of `ids`; every piece must be valid UTF-8.
+inline std::string streamed(const Tokenizer& tokenizer, const std::vector<int32_t>& ids) {
+  Tokenizer::StreamDecoder stream(tokenizer);
+  std::string all;
+  for (const int32_t id : ids) {
+    const std::string piece = stream.push(id);
+    EXPECT_TRUE(utf8::valid(piece));
+    all += piece;
+  }
+  return all + stream.finish();
+}
+
+inline std::string param_name(const testing::TestParamInfo<const char*>& param) {
+  std::string name;
+  for (const char c : std::string(param.param))
+    if (std::isalnum(static_cast<unsigned char>(c)) != 0) name += c;
+  return name;
 }
 
 }  // namespace nibble::test

@@ -74,40 +74,20 @@ TEST_P(SentencePieceText, EqualsInstalledSentencePiece) {
   EXPECT_EQ(open_model(GetParam()).encode(text, plain), want);
 }
 
-std::string short_name(const testing::TestParamInfo<const char*>& model) {
-  std::string name;
-  for (const char c : std::string(model.param))
-    if (std::isalnum(static_cast<unsigned char>(c))) name += c;
-  return name;
-}
-
 INSTANTIATE_TEST_SUITE_P(Models, SentencePieceText,
                          testing::Values("docs-21m/tokenizer.model", "stories260k/tok512.bin",
                                          "babyllama-tok105/tok105.model"),
-                         short_name);
+                         test::param_name);
 
 TEST(SentencePiece, DecodesWhatItEncodes) {
   NIBBLE_NEEDS_DATA(model, "models/docs-21m/tokenizer.model");
   const Tokenizer tokenizer = Tokenizer::open(model.string());
   Rng rng(3);
   for (int round = 0; round < 500; ++round) {
-    std::string text;
-    for (uint64_t i = rng.below(40); i > 0; --i) {
-      char32_t code = static_cast<char32_t>(rng.below(rng.below(4) == 0 ? 0x110000 : 0x250));
-      // The visible space is spelled like a space and cannot come back.
-      if (code == 0x2581 || (code >= 0xd800 && code < 0xe000)) code = ' ';
-      utf8::append(text, code);
-    }
+    const std::string text = test::random_text(rng);
     const auto ids = tokenizer.encode(text);
     ASSERT_EQ(tokenizer.decode(ids), text) << round;
-    Tokenizer::StreamDecoder stream(tokenizer);
-    std::string streamed;
-    for (const int32_t id : ids) {
-      const std::string piece = stream.push(id);
-      ASSERT_TRUE(utf8::valid(piece));
-      streamed += piece;
-    }
-    ASSERT_EQ(streamed + stream.finish(), text);
+    ASSERT_EQ(test::streamed(tokenizer, ids), text);
   }
 }
 
