@@ -1,8 +1,13 @@
 #include "containers/safetensors.h"
+
+#include "containers/hf_folder.h"
 #include "touch.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   return nibble::fuzz::run(data, size, [](std::span<const std::byte> bytes) {
-    nibble::fuzz::touch(nibble::parse_safetensors(bytes, "input"));
+    nibble::TensorListing listing = nibble::parse_safetensors(bytes, "input");
+    nibble::fuzz::touch(listing);
+    nibble::assemble_by_metadata(listing, "input");
+    nibble::fuzz::touch(listing);
   });
 }

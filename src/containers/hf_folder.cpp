@@ -128,11 +128,17 @@ ShardIndex parse_shard_index(std::string_view text, const std::string& file) {
   return std::move(handler.index);
 }
 
-void assemble_as_described(TensorListing& listing, const std::string& path) {
+bool assemble_by_metadata(TensorListing& listing, const std::string& file) {
   const std::string key(quantization_metadata_key);
-  if (const auto text = listing.metadata.text(key)) {
-    assemble_quantized(listing, parse_json_meta(fmt::format("{{\"{}\":{}}}", key, *text), path), path);
-  } else {
+  const auto text = listing.metadata.text(key);
+  if (!text) return false;
+  const std::string where = fmt::format("{} (metadata '{}')", file, key);
+  assemble_quantized(listing, parse_json_meta(fmt::format("{{\"{}\":{}}}", key, *text), where), where);
+  return true;
+}
+
+void assemble_as_described(TensorListing& listing, const std::string& path) {
+  if (!assemble_by_metadata(listing, path)) {
     assemble_by_config(listing, std::filesystem::path(path).parent_path());
   }
 }

@@ -11,7 +11,9 @@ namespace nibble {
 /// Opens a folder as Hugging Face lays it out; see open_tensor_file.
 TensorFile open_hf_folder(const std::string& path);
 
-/// Assembles quantized tensors of a single file as its own metadata says, or else the config.json beside it.
+/// Assembles quantized tensors of a single file as its own metadata says; false if it says nothing.
+bool assemble_by_metadata(TensorListing& listing, const std::string& file);
+/// The same, or else as the config.json beside it says.
 void assemble_as_described(TensorListing& listing, const std::string& path);
 
 /// The files an index names in its weight_map (model.safetensors.index.json, pytorch_model.bin.index.json),
