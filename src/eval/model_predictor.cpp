@@ -1,8 +1,8 @@
 #include "eval/model_predictor.h"
 
 #include "base/error.h"
-#include "model/checkpoint_program.h"
 #include "model/executor.h"
+#include "model/load.h"
 
 namespace nibble {
 namespace {
@@ -10,7 +10,7 @@ namespace {
 class ModelPredictor final : public Predictor {
  public:
   ModelPredictor(const Checkpoint& checkpoint, int64_t context, ThreadPool& pool)
-      : program_(build_program(checkpoint, pool)),
+      : program_(load_program(checkpoint, pool)),
         executor_(program_, pool),
         cache_(program_.cache(context)) {}
 

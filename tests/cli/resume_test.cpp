@@ -1,0 +1,91 @@
+// A quantization killed at any moment resumes with the same command and ends in the same bytes.
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <thread>
+
+#include "cli/program.h"
+#include "support/checkpoint_maker.h"
+#include "support/scratch.h"
+
+namespace nibble {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// Starts the program and kills it after some milliseconds; true if it had ended by itself before.
+bool run_and_kill(const std::vector<std::string>& arguments, int signal, int milliseconds) {
+  const pid_t child = fork();
+  if (child == 0) {
+    std::vector<char*> argv{const_cast<char*>(NIBBLE_PROGRAM)};
+    for (const std::string& a : arguments) argv.push_back(const_cast<char*>(a.c_str()));
+    argv.push_back(nullptr);
+    execv(NIBBLE_PROGRAM, argv.data());
+    _exit(127);
+  }
+  std::this_thread::sleep_for(std::chrono::milliseconds(milliseconds));
+  kill(child, signal);
+  int status = 0;
+  waitpid(child, &status, 0);
+  return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+class ResumeTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    test::MadeModel m;
+    m.hidden = 512;
+    m.ffn = 1536;
+    m.layers = 6;
+    m.heads = 8;
+    m.kv_heads = 4;
+    m.vocab = 2048;
+    test::make_checkpoint(scratch_.path() / "source", m);
+  }
+  std::vector<std::string> command(const std::string& out) const {
+    return {"quantize", scratch_.file("source"), scratch_.file(out), "q3_k_m", "--quiet"};
+  }
+  test::Scratch scratch_;
+};
+
+TEST_F(ResumeTest, KilledAtRandomMomentsItEndsInTheSameBytes) {
+  const auto begin = std::chrono::steady_clock::now();
+  ASSERT_EQ(test::run_program(command("straight")).status, 0);
+  const auto whole =
+      std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - begin).count();
+  const std::string expected = test::file_bytes(scratch_.path() / "straight" / "model.safetensors");
+  ASSERT_FALSE(expected.empty());
+  Rng rng(17);
+  int killed = 0;
+  for (int i = 0; i < 10; ++i) {
+    const fs::path out = scratch_.path() / "killed";
+    const auto wait = static_cast<int>(rng.below(static_cast<uint64_t>(whole)));
+    if (!run_and_kill(command("killed"), SIGKILL, wait)) {
+      ++killed;
+      EXPECT_FALSE(fs::exists(out / "model.safetensors"));
+    }
+    if (i % 3 == 2 || fs::exists(out / "model.safetensors")) {  // finish it now and then, and compare
+      ASSERT_EQ(test::run_program(command("killed")).status, 0);
+      EXPECT_TRUE(test::file_bytes(out / "model.safetensors") == expected);
+      fs::remove_all(out);
+    }
+  }
+  EXPECT_GT(killed, 3);
+}
+
+TEST_F(ResumeTest, CtrlCLeavesNothingUnderTheFinalNameAndResumes) {
+  bool finished = run_and_kill(command("out"), SIGINT, 60);
+  if (!finished) {
+    EXPECT_FALSE(fs::exists(scratch_.path() / "out" / "model.safetensors"));
+  }
+  ASSERT_EQ(test::run_program(command("out")).status, 0);
+  ASSERT_EQ(test::run_program(command("straight")).status, 0);
+  EXPECT_TRUE(test::file_bytes(scratch_.path() / "out" / "model.safetensors") ==
+              test::file_bytes(scratch_.path() / "straight" / "model.safetensors"));
+}
+
+}  // namespace
+}  // namespace nibble
