@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/interrupt.h"
+#include "cli/chat_loop.h"
 #include "cli/verb.h"
 #include "model/embed.h"
 #include "model/generate.h"
@@ -17,7 +18,8 @@ namespace {
 struct Options {
   std::string model, tokenizer, prompt, prompt_file, embed, cache = "f32";
   int64_t context = 0;
-  bool normalize = false;
+  bool normalize = false, interactive = false;
+  std::string system;
   GenerateOptions generate;
 };
 
@@ -110,12 +112,22 @@ void write_vectors(const Options& o, const Common& common, const Program& progra
   }
 }
 
+void talk(const Options& o, const Common& common, const Program& program, const Tokenizer& tokenizer,
+          ThreadPool& pool) {
+  if (common.json) throw Error(ErrorKind::usage, "a chat has no JSON output", "leave --json or -i out");
+  Generator generator(program, tokenizer, pool, o.context, o.cache == "f16" ? DType::f16 : DType::f32);
+  const std::string first = o.prompt_file.empty() ? o.prompt : read_file(o.prompt_file);
+  chat(generator, tokenizer, o.generate, {o.system, first, common.quiet});
+}
+
 Run setup(CLI::App& app) {
   const auto o = std::make_shared<Options>();
   app.add_option("model", o->model, "Hugging Face folder or GGUF file")->required();
   app.add_option("--prompt,-p", o->prompt, "text to continue");
   app.add_option("--file,-f", o->prompt_file, "file to continue; - reads standard input");
   app.add_option("--tokenizer", o->tokenizer, "tokenizer file or folder, where the model brings none");
+  app.add_flag("--interactive,-i", o->interactive, "chat: read questions from standard input, line by line");
+  app.add_option("--system", o->system, "how the model shall behave in a chat");
   o->generate.max_tokens = 256;
   app.add_option("-n,--tokens", o->generate.max_tokens, "most tokens to generate; -1: no limit")
       ->capture_default_str();
@@ -162,7 +174,9 @@ Run setup(CLI::App& app) {
     ThreadPool pool(common.threads);
     const Tokenizer tokenizer = o->tokenizer.empty() ? checkpoint.tokenizer() : open_tokenizer(o->tokenizer);
     const Program program = load_program(checkpoint, pool);
-    if (o->embed.empty()) {
+    if (o->interactive) {
+      talk(*o, common, program, tokenizer, pool);
+    } else if (o->embed.empty()) {
       write_text(*o, common, program, tokenizer, pool);
     } else {
       write_vectors(*o, common, program, tokenizer, pool);
@@ -173,8 +187,9 @@ Run setup(CLI::App& app) {
 }  // namespace
 
 extern const Verb run_verb;
-const Verb run_verb{"run", "continue a text, or turn one into a vector",
+const Verb run_verb{"run", "continue a text, chat, or turn a text into a vector",
                     "nibble run out.gguf -p \"Once upon a time\" -n 100 --temp 0.8\n"
+                    "nibble run out.gguf -i --system \"Answer in one sentence.\"\n"
                     "nibble run ./my-llama -f story.txt --seed 7 --stop \"The end\" --json\n"
                     "nibble run ./bert -p \"a sentence\" --embed mean --normalize",
                     setup};

@@ -77,6 +77,14 @@ TEST_F(RunVerb, MistakesAreExplained) {
   EXPECT_EQ(run_program({"run", "/no/such/model", "-p", "x"}).status, 3);
 }
 
+TEST_F(RunVerb, ChatAnswersAndEndsWithItsInput) {
+  const auto o = run({"-i", "-p", "hello", "-n", "30", "--temp", "0"});
+  EXPECT_EQ(o.status, 0) << o.err;
+  EXPECT_NE(o.err.find("chat in the plain style"), std::string::npos) << o.err;
+  EXPECT_GT(o.out.size(), 10u);
+  EXPECT_EQ(run({"-i", "--json"}).status, 2);
+}
+
 TEST_F(RunVerb, EncodersGiveVectors) {
   base_[1] = (test::source_dir() / "tests/data/goldens/arch/bert").string();
   const auto o = run({"-p", "Once", "--embed", "mean", "--normalize", "--json"});
