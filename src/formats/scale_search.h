@@ -18,7 +18,7 @@ namespace nibble::fitting {
 template <int N>
 struct Scaled {
   alignas(16) float x[N];
-  alignas(16) float w[N];  ///< importance, at most 1
+  alignas(16) float w[N];  ///< importance, at most 1; never quite 0, so that dead weights stay what they were
   float unit = 1;          ///< block = x * unit
   float inverse_unit = 1;
   float reach = 0;  ///< largest |x|; 0 if the block counts as all zero
@@ -38,7 +38,7 @@ struct Scaled {
     const float inverse_weight = weighted ? 1.0f / heaviest : 1.0f;
     for (int i = 0; i < N; ++i) {
       x[i] = reach > 0 ? block[i] * inverse_unit : 0.0f;
-      w[i] = weighted ? importance[i] * inverse_weight : 1.0f;
+      w[i] = weighted ? std::max(importance[i] * inverse_weight, 0x1p-40f) : 1.0f;
     }
   }
 };

@@ -143,6 +143,14 @@ TYPED_TEST(GgmlFit, ImportanceLowersTheErrorItWeighs) {
   EXPECT_LE(squared_error(x, through<TypeParam>(x, w), w), squared_error(x, through<TypeParam>(x), w));
 }
 
+// A calibration text may leave columns without any activation; their weights are not free to become anything.
+TYPED_TEST(GgmlFit, WeightsWithoutImportanceKeepTheirSize) {
+  const auto x = normal(8192, 0.02, 9);
+  std::vector<float> w(x.size());
+  for (size_t i = 0; i < w.size(); ++i) w[i] = i / 32 % 2 == 0 ? 1.0f : 0.0f;
+  EXPECT_LE(squared_error(x, through<TypeParam>(x, w)), 1.5 * squared_error(x, through<TypeParam>(x)));
+}
+
 TYPED_TEST(GgmlFit, EvenImportanceIsNone) {
   const auto x = normal(512, 0.02, 6);
   const auto y = through<TypeParam>(x);
