@@ -130,8 +130,11 @@ class Builder {
 
   /// Rows [first, first + rows) of stem.weight, which has all_rows.
   int linear(const std::string& stem, int from, int64_t first, int64_t rows, int64_t all_rows) {
-    return add_node(linear_op, stem, {from}, {weight(stem + ".weight"), optional_weight(stem + ".bias")},
+    return add_node(linear_op, stem, {from}, linear_weights(stem, stem),
                     LinearAttributes{first, rows, all_rows});
+  }
+  std::vector<WeightRef> linear_weights(const std::string& stem, const std::string& matrix) {
+    return {weight(matrix + ".weight"), optional_weight(stem + ".bias"), optional_weight(matrix + ".scale")};
   }
   int linear(const std::string& stem, int from, int64_t rows) { return linear(stem, from, 0, rows, rows); }
 
@@ -156,8 +159,7 @@ class Builder {
   int logits(int x) {
     const bool own = has("output.weight");
     if (!own && !hparams_.tied) weight("output.weight");  // says what is missing
-    x = add_node(linear_op, "output", {x},
-                 {weight(own ? "output.weight" : "token_embd.weight"), optional_weight("output.bias")},
+    x = add_node(linear_op, "output", {x}, linear_weights("output", own ? "output" : "token_embd"),
                  LinearAttributes{0, hparams_.vocab, hparams_.vocab});
     if (hparams_.logit_softcap != 0)
       x = add_node(softcap_op, "logit softcap", {x}, {},

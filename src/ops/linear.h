@@ -4,7 +4,8 @@
 
 namespace nibble {
 
-/// y = x W^T + b: weights[0] matrix [out, in] of any format, weights[1] optional bias [out].
+/// y = s (x W^T) + b: weights[0] matrix [out, in] of any format, weights[1] optional bias [out], weights[2]
+/// optional scale of one value (GGUF's companion of NVFP4 matrices).
 extern const Op linear_op;
 
 /// Rows [first, first + rows) of the matrix: a part of a fused one.

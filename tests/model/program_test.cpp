@@ -98,6 +98,25 @@ TEST(Program, QuantizedWeightsGiveTheSameBitsDecodedOrNot) {
   EXPECT_EQ(logits_of(kept, tokens, 40), logits_of(packed, tokens, 40));
 }
 
+TEST(Program, ScalesBesideMatricesCount) {
+  const Hparams h = small_hparams();
+  auto source = random_weights(h);
+  ThreadPool pool(1);
+  const auto tokens = some_tokens(5, h.vocab);
+  const auto plain = logits_of(build_program(llama_like(), h, source, pool), tokens, 5);
+  // A matrix halved with a scale of 2 beside it is the same matrix, exactly.
+  const std::string stem = "blk.1.ffn_up";
+  std::vector<float> x(static_cast<size_t>(h.ffn * h.hidden));
+  decode_range(source.tensors.at(stem + ".weight"), 0, h.ffn * h.hidden, x.data());
+  for (float& v : x) v /= 2;
+  source.set(stem + ".weight", {h.ffn, h.hidden}, x);
+  EXPECT_NE(logits_of(build_program(llama_like(), h, source, pool), tokens, 5), plain);
+  source.set(stem + ".scale", {1}, std::vector<float>{2});
+  EXPECT_EQ(logits_of(build_program(llama_like(), h, source, pool), tokens, 5), plain);
+  source.set(stem + ".scale", {2}, std::vector<float>{2, 2});
+  EXPECT_THROW(build_program(llama_like(), h, source, pool), Error);
+}
+
 TEST(Program, HalfPrecisionCacheIsCloseAndHalfTheSize) {
   const Hparams h = small_hparams();
   ThreadPool pool(2);
