@@ -31,7 +31,9 @@ class Bpe : public WordModel {
   void encode(std::string_view word, std::vector<int32_t>& ids) const override {
     if (word.empty()) return;
     if (data_.ignore_merges || (lenient_ && newlines_whole(word))) {
-      if (const int32_t id = vocab_.find(word); id >= 0) {
+      const int32_t id = vocab_.find(word);
+      // Text that merely spells a control token is not that token.
+      if (id >= 0 && (lenient_ || data_.types[static_cast<size_t>(id)] != TokenType::control)) {
         ids.push_back(id);
         return;
       }

@@ -95,7 +95,8 @@ class WordLevel : public WordModel {
 
   void encode(std::string_view word, std::vector<int32_t>& ids) const override {
     int32_t id = vocab_.find(word);
-    if (id < 0) id = data_.unk;
+    // Text that merely spells a control token is not that token.
+    if (id < 0 || data_.types[static_cast<size_t>(id)] == TokenType::control) id = data_.unk;
     if (id < 0)
       fail(ErrorKind::bad_input,
            "the text holds a word that the vocabulary lacks, and there is no unknown token");
