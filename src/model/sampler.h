@@ -21,7 +21,7 @@ struct SamplingOptions {
   uint64_t seed = 0;
 };
 
-/// Draws tokens. The same seed, logits and history give the same tokens on every machine.
+/// Draws tokens. The same seed, logits and history give the same tokens.
 class Sampler {
  public:
   /// Throws Error{usage} naming an option outside of its range.
