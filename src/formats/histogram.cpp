@@ -10,7 +10,7 @@ constexpr int least_exponent = -100;  // below it the factor to bins would leave
 }
 
 Histogram::Histogram()
-    : bins_(size_t{2} * half),
+    : bins_(static_cast<size_t>(2 * half)),
       exponent_(least_exponent),
       limit_(std::ldexp(1.0f, exponent_)),
       to_bin_(std::ldexp(static_cast<float>(half), -exponent_)) {}
@@ -28,7 +28,7 @@ void Histogram::add(float x, double weight) {
     std::frexp(x, &e);
     grow(e);
   }
-  Bin& bin = bins_[static_cast<size_t>(half + static_cast<int>(std::floor(x * to_bin_)))];
+  Bin& bin = bins_[static_cast<size_t>(half + static_cast<int64_t>(std::floor(x * to_bin_)))];
   bin.weight += weight;
   bin.sum += weight * static_cast<double>(x);
 }
@@ -40,7 +40,7 @@ void Histogram::grow(int exponent) {
   limit_ = exponent >= 128 ? HUGE_VALF : std::ldexp(1.0f, exponent);
   to_bin_ = std::ldexp(static_cast<float>(half), -exponent);
   std::vector<Bin> merged(bins_.size());
-  for (int i = -half; i < half; ++i) {
+  for (int64_t i = -half; i < half; ++i) {
     const Bin& from = bins_[static_cast<size_t>(half + i)];
     Bin& to = merged[static_cast<size_t>(half + (i >> shift))];
     to.weight += from.weight;

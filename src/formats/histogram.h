@@ -35,7 +35,7 @@ class Histogram {
   }
 
  private:
-  static constexpr int half = 32768;
+  static constexpr int64_t half = 32768;
   struct Bin {
     double weight = 0, sum = 0;
   };
