@@ -1,0 +1,32 @@
+// An inline function emitted in a file with instruction-set flags may be the copy that the linker keeps for
+// the whole program, which then crashes on machines without those instructions. So these files may emit none.
+#include <gtest/gtest.h>
+
+#include <cstdio>
+#include <string>
+
+namespace {
+
+TEST(Symbols, InstructionSetFilesEmitNothingTheLinkerMayShare) {
+  if (std::string(NIBBLE_SANITIZED) != "") GTEST_SKIP() << "sanitizers add weak symbols of their own";
+  FILE* nm = popen("nm -A --defined-only " NIBBLE_KERNELS_LIBRARY " 2>/dev/null", "r");
+  ASSERT_NE(nm, nullptr);
+  char line[4096];
+  int kernels = 0;
+  while (std::fgets(line, sizeof line, nm) != nullptr) {
+    const std::string text = line;
+    bool ours = false;
+    for (const char* name : {":scalar.cpp.o:", ":avx2.cpp.o:", ":avx512.cpp.o:", ":neon.cpp.o:"})
+      ours = ours || text.find(name) != std::string::npos;
+    if (!ours) continue;
+    // path:member:address type name
+    const size_t type = text.find(' ');
+    ASSERT_NE(type, std::string::npos) << text;
+    EXPECT_EQ(std::string("WwVvu").find(text.at(type + 1)), std::string::npos) << "weak symbol: " << text;
+    kernels += text.find("cpu_") != std::string::npos;
+  }
+  if (pclose(nm) != 0) GTEST_SKIP() << "nm cannot be run";
+  EXPECT_GE(kernels, 2) << "the kernel tables were not found in " NIBBLE_KERNELS_LIBRARY;
+}
+
+}  // namespace
