@@ -27,13 +27,13 @@ done
 printf '%s\n' "${candidates[@]}"
 
 say "What was lost"
-"$nibble" eval "$model" "${candidates[@]}" --against "$model" --text "$text" --chunks 60
+"$nibble" eval "$model" "${candidates[@]}" --against "$model" --text "$text" --ctx 256 --chunks 40
 
 say "What it did to the matrices (Q4_K_M)"
 "$nibble" inspect "$out/Q4_K_M.gguf" --against "$model" --depth 0 | tail -n 12
 
 say "The 4-bit model speaks"
-"$nibble" run "$out/Q4_K_M.gguf" -p "Once upon a time" -n 150 --temp 0.7 --seed 7 --quiet
+"$nibble" run "$out/Q4_K_M.gguf" -p "Once upon a time" -n 120 --temp 0.5 --seed 7 --quiet
 
 say "Now your own model"
 cat <<'TEXT'

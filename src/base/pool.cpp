@@ -39,10 +39,13 @@ struct ThreadPool::State {
   std::condition_variable wake;
   std::mutex one_caller;
 
-  // One job at a time. `generation` publishes the other fields; `running` counts the workers still in the
-  // job.
-  std::atomic<unsigned> generation{0};
-  std::atomic<int> running{0};
+  // One job at a time, told by `gate`: whether it is open, its number, and how many workers are inside. A
+  // worker that wakes up late finds the gate closed and is not waited for: on a busy machine a join costs no
+  // more than the work.
+  static constexpr uint64_t open = uint64_t{1} << 63;
+  static constexpr uint64_t one_job = uint64_t{1} << 32;
+  static constexpr uint64_t inside = one_job - 1;
+  std::atomic<uint64_t> gate{0};
   std::atomic<bool> stop{false};
   const std::function<void(size_t)>* body = nullptr;
   size_t count = 0;
@@ -62,28 +65,52 @@ struct ThreadPool::State {
     inside_body = false;
   }
 
+  static uint64_t job_of(uint64_t g) { return (g & ~open) / one_job; }
+  bool called(uint64_t seen) const {
+    const uint64_t g = gate.load(std::memory_order_acquire);
+    return stop.load(std::memory_order_acquire) || ((g & open) != 0 && job_of(g) != seen);
+  }
+
   void serve() {
-    unsigned seen = 0;
+    uint64_t seen = 0;
     for (;;) {
-      for (int i = 0; i < spins_before_sleep && generation.load(std::memory_order_acquire) == seen; ++i)
-        relax();
-      if (generation.load(std::memory_order_acquire) == seen) {
+      for (int i = 0; i < spins_before_sleep && !called(seen); ++i) relax();
+      if (!called(seen)) {
         std::unique_lock lock(mutex);
-        wake.wait(lock, [&] { return generation.load(std::memory_order_acquire) != seen; });
+        wake.wait(lock, [&] { return called(seen); });
       }
-      seen = generation.load(std::memory_order_acquire);
-      if (stop.load()) return;
-      work();
-      running.fetch_sub(1, std::memory_order_release);
+      if (stop.load(std::memory_order_acquire)) return;
+      uint64_t g = gate.load(std::memory_order_acquire);
+      while ((g & open) != 0 && job_of(g) != seen) {
+        if (!gate.compare_exchange_weak(g, g + 1, std::memory_order_acq_rel)) continue;
+        seen = job_of(g);
+        work();
+        gate.fetch_sub(1, std::memory_order_release);
+        break;
+      }
     }
   }
 
-  void publish() {
+  /// Opens the gate for the next job; nobody is inside.
+  void begin() {
     {
       const std::lock_guard lock(mutex);
-      generation.fetch_add(1, std::memory_order_release);
+      const uint64_t next_job = (job_of(gate.load(std::memory_order_relaxed)) + 1) % (open / one_job);
+      gate.store(open | next_job * one_job, std::memory_order_release);
     }
     wake.notify_all();
+  }
+
+  /// Closes the gate and waits for those inside.
+  void end() {
+    gate.fetch_and(~open, std::memory_order_acq_rel);
+    for (int i = 0; (gate.load(std::memory_order_acquire) & inside) != 0; ++i) {
+      if (i < spins_before_sleep) {
+        relax();
+      } else {
+        std::this_thread::yield();
+      }
+    }
   }
 };
 
@@ -93,8 +120,11 @@ ThreadPool::ThreadPool(int threads) : state_(std::make_unique<State>()) {
 }
 
 ThreadPool::~ThreadPool() {
-  state_->stop.store(true);
-  state_->publish();
+  {
+    const std::lock_guard lock(state_->mutex);
+    state_->stop.store(true, std::memory_order_release);
+  }
+  state_->wake.notify_all();
   for (auto& t : state_->threads) t.join();
 }
 
@@ -112,16 +142,9 @@ void ThreadPool::parallel_for(size_t count, const std::function<void(size_t)>& b
   s.count = count;
   s.failure = nullptr;
   s.next.store(0);
-  s.running.store(static_cast<int>(s.threads.size()));
-  s.publish();
+  s.begin();
   s.work();
-  for (int i = 0; s.running.load(std::memory_order_acquire) != 0; ++i) {
-    if (i < spins_before_sleep) {
-      relax();
-    } else {
-      std::this_thread::yield();
-    }
-  }
+  s.end();
   if (s.failure) std::rethrow_exception(s.failure);
 }
 
