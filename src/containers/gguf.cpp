@@ -175,6 +175,7 @@ uint64_t read_alignment(const TensorListing& listing, std::string_view file) {
 // Every tensor inside of the data section, none over another.
 void check_places(std::vector<Info>& infos, uint64_t data_size, std::string_view file) {
   std::vector<Info*> by_start;
+  by_start.reserve(infos.size());
   for (Info& info : infos) by_start.push_back(&info);
   std::stable_sort(by_start.begin(), by_start.end(), [](const Info* a, const Info* b) {
     return std::pair(a->start, a->size) < std::pair(b->start, b->size);
@@ -231,7 +232,7 @@ std::optional<uint32_t> gguf_plain_id(DType dtype) {
 }
 
 TensorListing parse_gguf(std::span<const std::byte> bytes, const std::string& file,
-                         std::shared_ptr<const void> owner) {
+                         const std::shared_ptr<const void>& owner) {
   ByteReader in(bytes, file);
   TensorListing listing;
   read_version(in);

@@ -15,7 +15,7 @@ namespace nibble {
 /// tensors; Error{unsupported} for version 1, big-endian files and nested arrays. Tensors of types that
 /// nibble does not know are listed with `unsupported` set.
 TensorListing parse_gguf(std::span<const std::byte> bytes, const std::string& file,
-                         std::shared_ptr<const void> owner = {});
+                         const std::shared_ptr<const void>& owner = {});
 
 /// Opens a GGUF file; any part of a split one opens all of them, which must stand in the same folder under
 /// their usual names, NAME-00001-of-00003.gguf.

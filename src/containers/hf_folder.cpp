@@ -86,7 +86,7 @@ void assemble_by_config(TensorListing& listing, const std::filesystem::path& fol
 
 struct Flavour {
   std::string_view kind, file;
-  TensorListing (*parse)(std::span<const std::byte>, const std::string&, std::shared_ptr<const void>);
+  TensorListing (*parse)(std::span<const std::byte>, const std::string&, const std::shared_ptr<const void>&);
   std::string index() const { return fmt::format("{}.index.json", file); }
 };
 

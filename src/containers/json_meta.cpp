@@ -127,6 +127,7 @@ class FlattenHandler final : public JsonHandler {
     if (all_are<bool>(items)) return list_of<bool>(items);
     if (all_are<std::string>(items)) return list_of<std::string>(items);
     std::vector<double> numbers;
+    numbers.reserve(items.size());
     for (const JsonScalar& v : items) numbers.push_back(as_double(v));
     return numbers;
   }

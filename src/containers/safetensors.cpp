@@ -237,7 +237,7 @@ std::string_view safetensors_dtype_name(DType dtype) noexcept {
 }
 
 TensorListing parse_safetensors(std::span<const std::byte> bytes, const std::string& file,
-                                std::shared_ptr<const void> owner) {
+                                const std::shared_ptr<const void>& owner) {
   ByteReader in(bytes, file);
   TensorListing listing;
   std::vector<Entry> entries = read_header(in, listing);

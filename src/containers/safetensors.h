@@ -16,7 +16,7 @@ namespace nibble {
 /// file, sizes that contradict shape and type. Tensors of types nibble cannot use are listed with
 /// `unsupported` set.
 TensorListing parse_safetensors(std::span<const std::byte> bytes, const std::string& file,
-                                std::shared_ptr<const void> owner = {});
+                                const std::shared_ptr<const void>& owner = {});
 
 /// Opens one safetensors file.
 TensorFile open_safetensors(const std::string& path);

@@ -216,8 +216,8 @@ class TorchReader {
 }  // namespace
 
 TensorListing parse_torch(std::span<const std::byte> bytes, const std::string& file,
-                          std::shared_ptr<const void> owner) {
-  return TorchReader(bytes, file, std::move(owner)).read();
+                          const std::shared_ptr<const void>& owner) {
+  return TorchReader(bytes, file, owner).read();
 }
 
 TensorFile open_torch(const std::string& path) {

@@ -16,7 +16,7 @@ namespace nibble {
 /// views into `bytes`, others (a saved transpose) are copied into order. Throws Error{bad_input, unsupported}
 /// with `file` and offset or name.
 TensorListing parse_torch(std::span<const std::byte> bytes, const std::string& file,
-                          std::shared_ptr<const void> owner = {});
+                          const std::shared_ptr<const void>& owner = {});
 
 TensorFile open_torch(const std::string& path);
 
