@@ -43,7 +43,7 @@ void pack_codes(const Code* codes, int64_t n, int bits, std::byte* out) noexcept
 
 void unpack_codes(const std::byte* in, int64_t n, int bits, uint8_t* codes) noexcept {
   if (bits == 8) {
-    std::memcpy(codes, in, static_cast<size_t>(n));
+    if (n > 0) std::memcpy(codes, in, static_cast<size_t>(n));  // an empty buffer may be a null pointer
     return;
   }
   if (bits == 4) {
