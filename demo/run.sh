@@ -32,7 +32,7 @@ say "What was lost"
 say "What it did to the matrices (Q4_K_M)"
 "$nibble" inspect "$out/Q4_K_M.gguf" --against "$model" --depth 0 | tail -n 12
 
-say "The 4-bit model speaks"
+say "The 4-bit model goes on from: Once upon a time"
 "$nibble" run "$out/Q4_K_M.gguf" -p "Once upon a time" -n 120 --temp 0.5 --seed 7 --quiet
 
 say "Now your own model"

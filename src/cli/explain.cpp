@@ -121,6 +121,16 @@ Lesson learn(const Matrix& m, const std::string& word) {
   return l;
 }
 
+/// Symmetric integers are stored with half their range added; people think of them without.
+Code stored_offset(const Lesson& l) {
+  const FormatSpec& spec = l.stored.format;
+  const bool integer = spec.name.size() == 4 && spec.name.rfind("int", 0) == 0;
+  for (const Plane& p : l.stored.planes) {
+    if (p.name == "zero") return 0;
+  }
+  return integer ? Code{1} << (spec.name[3] - '0' - 1) : 0;
+}
+
 class Window {
  public:
   Window(const Matrix& m, const Options& o)
@@ -166,7 +176,8 @@ void print_lesson(const Lesson& l, const Matrix& m, const Options& o) {
   const auto [low, high] = std::minmax_element(m.x.begin(), m.x.end());
   fmt::print("min {}, max {}\n", number(static_cast<double>(*low)), number(static_cast<double>(*high)));
   print_parameters(l, m);
-  window.print("codes", [&](size_t i) { return fmt::format("{}", l.codes[i]); });
+  const Code offset = stored_offset(l);
+  window.print("codes", [&](size_t i) { return fmt::format("{}", l.codes[i] - offset); });
   window.print("dequantized", [&](size_t i) { return number(static_cast<double>(l.decoded[i])); });
   window.print("error (dequantized - original)", [&](size_t i) {
     return number(static_cast<double>(l.decoded[i]) - static_cast<double>(m.x[i]));
