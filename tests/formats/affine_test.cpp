@@ -38,7 +38,7 @@ std::vector<T> plane(const QTensor& t, std::string_view name) {
   for (const Plane& p : t.planes) {
     if (p.name != name) continue;
     std::vector<T> v(p.bytes.size() / sizeof(T));
-    std::memcpy(v.data(), p.bytes.data(), v.size() * sizeof(T));
+    if (!v.empty()) std::memcpy(v.data(), p.bytes.data(), v.size() * sizeof(T));
     return v;
   }
   ADD_FAILURE() << "no plane " << name;
