@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "model/export_parts.h"
+#include "tokenizers/vocab.h"
 
 namespace nibble {
 namespace {
@@ -56,6 +57,32 @@ std::string word_piece_entry(const TokenizerData& data, size_t id) {
   return std::string(space_mark) + piece;
 }
 
+// Whether a space is put before the text, wherever the scheme says so.
+bool prepends_space(const TokenizerData& data) {
+  if (data.source != TokenizerSource::huggingface) return data.add_dummy_prefix;
+  for (const NormalizerStep& s : data.normalizers) {
+    if (s.kind == NormalizerKind::prepend) return true;
+  }
+  for (const PreTokenizerStep& s : data.pre_tokenizers) {
+    if (s.kind == PreTokenizerKind::metaspace) return s.prepend != PrependScheme::never;
+  }
+  return false;
+}
+
+TokenType type_of(const TokenizerData& data, size_t id, std::string_view model) {
+  const TokenType type = id < data.types.size() ? data.types[id] : TokenType::normal;
+  const bool plain = type == TokenType::normal || type == TokenType::undefined;
+  if (model == "llama" && plain && byte_of_piece(data.tokens[id]) >= 0) return TokenType::byte;
+  return type;
+}
+
+std::string pre_name(const TokenizerData& data, const Arch& arch, std::string_view model) {
+  if (!data.pre.empty()) return data.pre;
+  if (model != "gpt2") return model == "bert" ? std::string(arch.default_pre) : "default";
+  throw Error(ErrorKind::unsupported, "GGUF has no name for the way this tokenizer splits text into words",
+              "write a Hugging Face folder instead: give a folder as output");
+}
+
 void add_ids(const TokenizerData& data, int64_t rows, const Meta& config, std::vector<GgufKv>& kv) {
   const auto add = [&](const char* key, int64_t id, const char* config_key) {
     if (id < 0 && config_key != nullptr) id = config.integer(config_key).value_or(-1);
@@ -63,7 +90,7 @@ void add_ids(const TokenizerData& data, int64_t rows, const Meta& config, std::v
       kv.push_back(GgufKv::u32(std::string("tokenizer.ggml.") + key, static_cast<uint32_t>(id)));
     }
   };
-  add("bos_token_id", data.bos, "bos_token_id");
+  add("bos_token_id", data.bos >= 0 ? data.bos : data.cls, "bos_token_id");
   add("eos_token_id", data.eos, "eos_token_id");
   add("unknown_token_id", data.unk, nullptr);
   add("padding_token_id", data.pad, "pad_token_id");
@@ -87,7 +114,7 @@ std::vector<GgufKv> gguf_vocabulary(const TokenizerData& data, const Arch& arch,
   std::vector<int32_t> types;
   for (size_t i = 0; i < data.tokens.size(); ++i) {
     tokens.push_back(model == "bert" ? word_piece_entry(data, i) : data.tokens[i]);
-    types.push_back(static_cast<int32_t>(i < data.types.size() ? data.types[i] : TokenType::normal));
+    types.push_back(static_cast<int32_t>(type_of(data, i, model)));
   }
   std::vector<float> scores = data.scores;
   if (model == "llama" && scores.empty()) scores = scores_of_merges(data);
@@ -101,23 +128,28 @@ std::vector<GgufKv> gguf_vocabulary(const TokenizerData& data, const Arch& arch,
 
   std::vector<GgufKv> kv;
   kv.push_back(GgufKv::text("tokenizer.ggml.model", model));
-  std::string pre = data.pre;
-  if (pre.empty())
-    pre = model == "llama" || model == "t5" ? std::string("default") : std::string(arch.default_pre);
-  if (pre.empty()) pre = "default";
-  kv.push_back(GgufKv::text("tokenizer.ggml.pre", pre));
+  kv.push_back(GgufKv::text("tokenizer.ggml.pre", pre_name(data, arch, model)));
   kv.push_back(GgufKv::texts("tokenizer.ggml.tokens", tokens));
   if (model == "llama" || model == "t5") kv.push_back(GgufKv::f32s("tokenizer.ggml.scores", scores));
   kv.push_back(GgufKv::i32s("tokenizer.ggml.token_type", types));
   if (model == "gpt2") {
     std::vector<std::string> merges;
-    for (const auto& [left, right] : data.merges) merges.push_back(left + " " + right);
+    for (const auto& [left, right] : data.merges) {
+      if (left.find(' ') != left.npos || right.find(' ') != right.npos) {
+        fail(ErrorKind::unsupported, "GGUF cannot hold a merge of parts with spaces in them: '{}' and '{}'",
+             left, right);
+      }
+      merges.push_back(left + " " + right);
+    }
     kv.push_back(GgufKv::texts("tokenizer.ggml.merges", merges));
   }
   add_ids(data, rows, config, kv);
-  kv.push_back(GgufKv::boolean("tokenizer.ggml.add_bos_token", data.add_bos));
-  kv.push_back(GgufKv::boolean("tokenizer.ggml.add_eos_token", data.add_eos));
-  if ((model == "llama" || model == "t5") && !data.add_dummy_prefix) {
+  const auto holds = [](const std::vector<int32_t>& ids, int32_t id) {
+    return id >= 0 && std::find(ids.begin(), ids.end(), id) != ids.end();
+  };
+  kv.push_back(GgufKv::boolean("tokenizer.ggml.add_bos_token", data.add_bos || holds(data.prefix, data.bos)));
+  kv.push_back(GgufKv::boolean("tokenizer.ggml.add_eos_token", data.add_eos || holds(data.suffix, data.eos)));
+  if ((model == "llama" || model == "t5") && !prepends_space(data)) {
     kv.push_back(GgufKv::boolean("tokenizer.ggml.add_space_prefix", false));
   }
   if (model == "t5")
