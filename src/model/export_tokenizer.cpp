@@ -97,9 +97,20 @@ Json post_processor(const TokenizerData& data) {
           {"special_tokens", std::move(special)}};
 }
 
+std::string quoted(const std::string& text) {
+  return Json(text).dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+// Written by hand: the library's ordered objects look every key up among all others.
+std::string vocabulary(const TokenizerData& data) {
+  std::string text = "{";
+  for (size_t i = 0; i < data.tokens.size(); ++i) {
+    text += fmt::format("{}\n   {}: {}", i == 0 ? "" : ",", quoted(data.tokens[i]), i);
+  }
+  return text + "\n  }";
+}
+
 std::string byte_level_bpe(const TokenizerData& data) {
-  Json vocab = Json::object();
-  for (size_t i = 0; i < data.tokens.size(); ++i) vocab[data.tokens[i]] = i;
   Json merges = Json::array();
   for (const auto& [left, right] : data.merges) merges.push_back(left + " " + right);
   const Json j = {{"version", "1.0"},
@@ -119,9 +130,12 @@ std::string byte_level_bpe(const TokenizerData& data) {
                     {"fuse_unk", false},
                     {"byte_fallback", false},
                     {"ignore_merges", data.ignore_merges},
-                    {"vocab", std::move(vocab)},
+                    {"vocab", nullptr},
                     {"merges", std::move(merges)}}}};
-  return j.dump(1, ' ', false, Json::error_handler_t::replace) + "\n";
+  std::string text = j.dump(1, ' ', false, Json::error_handler_t::replace) + "\n";
+  const std::string_view hole = "\"vocab\": null";
+  text.replace(text.rfind(hole), hole.size(), "\"vocab\": " + vocabulary(data));
+  return text;
 }
 
 // GGUF marks the beginning of words, vocab.txt what stands inside one.

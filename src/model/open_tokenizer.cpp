@@ -34,14 +34,13 @@ bool Checkpoint::has_tokenizer() const {
 }
 
 Tokenizer Checkpoint::tokenizer() const {
-  if (source() == SourceKind::gguf) return Tokenizer::from_gguf(meta());
-  return Tokenizer::open(folder());
+  return source() == SourceKind::gguf ? Tokenizer::from_gguf(meta()) : Tokenizer::open(folder());
 }
 
 Tokenizer open_tokenizer(const std::string& path) {
   if (!fs::exists(path)) fail(ErrorKind::io, "{}: no such file or folder", path);
   if (fs::is_directory(path)) return Tokenizer::open(path);
-  if (is_gguf_file(path)) return Tokenizer::from_gguf(open_tensor_file(path).metadata());
+  if (is_gguf_file(path)) return Tokenizer::from_gguf(open_gguf(path).metadata());
   const std::string ext = fs::path(path).extension().string();
   if (ext == ".safetensors" || ext == ".bin" || ext == ".pt") {
     return Tokenizer::open(fs::path(path).parent_path().string());
