@@ -83,6 +83,16 @@ void read_columns(const QTensor& stored, int64_t row, int64_t n, float* out) {
   }
 }
 
+void apply_scale(const CanonicalTensor& t, int64_t row, int64_t n, float* out) {
+  if (t.scale.empty()) return;
+  const int64_t cols = t.shape.cols();
+  const int64_t each = t.scale.size() == 1 ? t.shape.rows() : t.shape.rows() / t.experts;
+  for (int64_t i = 0; i < n; ++i) {
+    const float factor = t.scale[static_cast<size_t>((row + i) / each)];
+    for (int64_t c = 0; c < cols; ++c) out[i * cols + c] *= factor;
+  }
+}
+
 Checkpoint::Data open_gguf_model(std::shared_ptr<const TensorFile> file) {
   Checkpoint::Data d;
   d.source = SourceKind::gguf;
@@ -183,6 +193,7 @@ void Checkpoint::read_rows(const CanonicalTensor& t, int64_t row, int64_t n, flo
   switch (rewrite) {
     case Rewrite::none:
       decode_rows(first, row, n, out);
+      apply_scale(t, row, n, out);
       return;
     case Rewrite::plus_one:
       decode_rows(first, row, n, out);

@@ -30,6 +30,9 @@ struct CanonicalTensor {
   FormatSpec format;                        ///< of the stored bytes
   size_t source_bytes = 0;                  ///< stored, all slices together
   std::vector<const StoredTensor*> stored;  ///< one, or one per expert
+  /// Factors on all weights, one or one per expert, that stand in a tensor beside it (NVFP4 in GGUF). Applied
+  /// by read_rows, not by load.
+  std::vector<float> scale;
 };
 
 /// A tensor of the file that the model does not use, and why.
@@ -67,6 +70,7 @@ class Checkpoint {
   bool is_view(const CanonicalTensor& t) const;
   /// The canonical tensor in its stored format where that is possible: the mapped bytes, or a copy with rows
   /// put in order or experts stacked; else (a transposition, + 1, rows that share parameters) decoded to f32.
+  /// CanonicalTensor::scale is left to the caller.
   QTensor load(const CanonicalTensor& t) const;
   /// Decodes rows [row, row + n) of the canonical tensor seen as a matrix [rows(), cols()] into n * cols()
   /// floats. Needs no memory beyond one row (a transposed one reads its window of every stored row).

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cmath>
 #include <set>
 #include <unordered_map>
 
@@ -102,8 +103,27 @@ class Claims {
              t.name, t.format.to_string(), s->weights().format.to_string());
       }
     }
+    claim_scale(t);
     d_.by_name.emplace(t.name, d_.tensors.size());
     d_.tensors.push_back(std::move(t));
+  }
+
+  // GGUF keeps what NVFP4 cannot hold in NAME.scale beside NAME.weight.
+  void claim_scale(CanonicalTensor& t) {
+    if (d_.source != SourceKind::gguf || !t.name.ends_with(".weight")) return;
+    const StoredTensor* stored = found(t.name.substr(0, t.name.size() - 6) + "scale");
+    if (stored == nullptr) return;
+    const int64_t count = stored->shape.elements();
+    if (count != 1 && count != t.experts) {
+      fail(ErrorKind::bad_input, "{}: tensor '{}' has shape {}, expected one factor or one per expert",
+           stored->file, stored->name, stored->shape.to_string());
+    }
+    t.scale.resize(static_cast<size_t>(count));
+    decode_range(stored->weights(), 0, count, t.scale.data());
+    for (const float f : t.scale) {
+      if (!std::isfinite(f)) fail(ErrorKind::bad_input, "{}: '{}' is not finite", stored->file, stored->name);
+    }
+    claimed_.insert(stored);
   }
 
   // Whether the model has an output matrix of its own; sets Hparams::tied.
@@ -162,6 +182,10 @@ class Claims {
     }
     if (plain == "lm_head.weight" && d_.hparams.tied) {
       u.reason = "copy of the token embedding (tied)";
+      return;
+    }
+    if (d_.source == SourceKind::gguf && name.ends_with(".input_scale")) {
+      u.reason = "scale of activations: they are not rounded";
       return;
     }
     u.reason = fmt::format("not known to architecture {}", d_.arch->name);

@@ -173,7 +173,7 @@ void refuse_inexpressible(const Checkpoint& source) {
 void read_transposed(const Checkpoint& c, const CanonicalTensor& t, int64_t row, int64_t n, float* out) {
   const int64_t rows = t.shape[0];
   const int64_t cols = t.shape[1];
-  const bool direct = c.is_view(t);
+  const bool direct = c.is_view(t) && t.scale.empty();
   std::vector<float> line(static_cast<size_t>(direct ? n : cols));
   for (int64_t r = 0; r < rows; ++r) {
     if (direct) {
@@ -267,7 +267,8 @@ void ExportPlan::read_rows(const ExportTensor& t, int64_t row, int64_t n, float*
 }
 
 std::optional<QTensor> ExportPlan::as_stored(const ExportTensor& t) const {
-  if (t.source == nullptr || t.source->format != t.format->spec()) return std::nullopt;
+  if (t.source == nullptr || t.source->format != t.format->spec() || !t.source->scale.empty())
+    return std::nullopt;
   const CanonicalTensor& s = *t.source;
   if (target == Target::gguf) {
     if (!checkpoint_.is_view(s)) return std::nullopt;

@@ -20,10 +20,10 @@ struct CheckpointSource final : WeightSource {
 }  // namespace
 
 Program load_program(const Checkpoint& checkpoint, ThreadPool& pool, const BuildOptions& options) {
-  for (const UnclaimedTensor& u : checkpoint.unclaimed()) {
-    if (checkpoint.source() == SourceKind::gguf && u.name.ends_with("_exps.scale"))
+  for (const CanonicalTensor& t : checkpoint.tensors()) {
+    if (t.experts > 0 && !t.scale.empty())
       fail(ErrorKind::unsupported, "{}: scales of stacked experts are not supported ({})", checkpoint.path(),
-           u.name);
+           t.name);
   }
   return build_program(checkpoint.arch(), checkpoint.hparams(), CheckpointSource(checkpoint), pool, options);
 }
