@@ -1,4 +1,5 @@
-// Shrinks a model to 4 bits and lets the small one speak: shrink_and_speak ./my-llama small.gguf "Once upon a time"
+// Shrinks a model to 4 bits and lets the small one speak: shrink_and_speak ./my-llama small.gguf "Once upon a
+// time"
 #include <nibble/model/generate.h>
 #include <nibble/model/load.h>
 #include <nibble/pipeline/job.h>

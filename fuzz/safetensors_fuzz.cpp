@@ -1,6 +1,5 @@
-#include "containers/safetensors.h"
-
 #include "containers/hf_folder.h"
+#include "containers/safetensors.h"
 #include "touch.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {

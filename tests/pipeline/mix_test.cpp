@@ -12,9 +12,11 @@ namespace nibble {
 namespace {
 
 const std::map<std::string, Role> roles = {
-    {"output", Role::output},     {"token_embd", Role::token_embedding}, {"attn_q", Role::attn_q},
-    {"attn_k", Role::attn_k},     {"attn_v", Role::attn_v},              {"attn_output", Role::attn_output},
-    {"ffn_gate", Role::ffn_gate}, {"ffn_up", Role::ffn_up},              {"ffn_down", Role::ffn_down}};
+    {"output", Role::output},     {"token_embd", Role::token_embedding},
+    {"attn_q", Role::attn_q},     {"attn_k", Role::attn_k},
+    {"attn_v", Role::attn_v},     {"attn_output", Role::attn_output},
+    {"ffn_gate", Role::ffn_gate}, {"ffn_up", Role::ffn_up},
+    {"ffn_down", Role::ffn_down}};
 
 Hparams four_layers() {
   Hparams h;
