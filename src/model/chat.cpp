@@ -16,7 +16,9 @@ std::vector<ChatMessage> merge_system(std::span<const ChatMessage> messages, con
   std::string system;
   for (const ChatMessage& m : messages) {
     if (m.role == "system") {
-      system += before + m.content + after;
+      system += before;
+      system += m.content;
+      system += after;
       continue;
     }
     merged.push_back(m);

@@ -78,7 +78,7 @@ std::string bad_weight(const Node& node) {
 
 Executor::Executor(const Program& program, ThreadPool& pool)
     : program_(program), pool_(pool), buffer_of_(assign_buffers(program)) {
-  buffers_.resize(static_cast<size_t>(*std::max_element(buffer_of_.begin(), buffer_of_.end()) + 1));
+  buffers_.resize(static_cast<size_t>(*std::max_element(buffer_of_.begin(), buffer_of_.end())) + 1);
 }
 
 int64_t Executor::result_cols() const noexcept {
