@@ -77,6 +77,44 @@ TEST(TokenizerExport, RowsBeyondTheVocabularyAreUnused) {
   EXPECT_ANY_THROW(gguf_vocabulary(original.data(), *arch_of_gguf("llama"), 8191, {}));
 }
 
+TEST(TokenizerExport, Gpt2) {
+  NIBBLE_NEEDS_DATA(folder, "tokenizers/gpt2");
+  const Tokenizer original = open_tokenizer(folder.string());
+  const auto kv = gguf_vocabulary(original.data(), *arch_of_gguf("gpt2"), 50257, {});
+  EXPECT_EQ(std::get<std::string>(find(kv, "tokenizer.ggml.pre").meta()), "gpt-2");
+  const Tokenizer gguf = Tokenizer::from_gguf(meta_of(kv));
+  expect_same(original, gguf);
+  expect_same(original, from_folder(tokenizer_files(gguf.data())));
+  expect_same(gguf, from_folder(tokenizer_files(gguf.data())), {.parse_special = true});
+}
+
+TEST(TokenizerExport, Pythia) {
+  NIBBLE_NEEDS_DATA(path, "tokenizers/gptneox/20B_tokenizer.json");
+  const Tokenizer original = open_tokenizer(path.string());
+  const auto kv = gguf_vocabulary(original.data(), *arch_of_gguf("gptneox"), 50304, {});
+  const Tokenizer gguf = Tokenizer::from_gguf(meta_of(kv));
+  expect_same(original, gguf);
+  expect_same(original, from_folder(tokenizer_files(gguf.data())));
+}
+
+TEST(TokenizerExport, Bert) {
+  NIBBLE_NEEDS_DATA(path, "tokenizers/gguf-vocab/ggml-vocab-bert-bge.gguf");
+  const Tokenizer original = open_tokenizer(path.string());
+  const Tokenizer folder = from_folder(tokenizer_files(original.data()));
+  const std::vector<int32_t> want = original.encode("The cafe didn't open.");
+  EXPECT_EQ(folder.encode("The cafe didn't open."), want);
+  const auto kv = gguf_vocabulary(folder.data(), *arch_of_gguf("bert"), original.vocab_size(), {});
+  const Tokenizer again = Tokenizer::from_gguf(meta_of(kv));
+  for (int32_t id = 0; id < original.vocab_size(); ++id) ASSERT_EQ(original.piece(id), again.piece(id)) << id;
+  expect_same(original, again);
+}
+
+TEST(TokenizerExport, DeepseekKeepsItsExpressions) {
+  NIBBLE_NEEDS_DATA(path, "tokenizers/gguf-vocab/ggml-vocab-deepseek-coder.gguf");
+  const Tokenizer original = open_tokenizer(path.string());
+  expect_same(original, from_folder(tokenizer_files(original.data())));
+}
+
 // What llama.cpp's converter does not know: a tokenizer.json made from a sentencepiece model has no scores.
 TEST(TokenizerExport, ScoresFollowFromTheOrderOfMerges) {
   TokenizerData data;
