@@ -1,6 +1,6 @@
 #include "tokenizers/checks.h"
 
-#include <array>
+#include <algorithm>
 
 #include "base/error.h"
 #include "tokenizers/utf8.h"
@@ -52,6 +52,17 @@ void check_and_complete(TokenizerData& data) {
     if (data.add_bos && data.bos >= 0) data.prefix = {data.bos};
     if (data.add_eos && data.eos >= 0) data.suffix = {data.eos};
   }
+  // BERT's begin of sequence is its [CLS]; tokenizer.json says so only by what it puts around the text.
+  if (data.model == TokenizerModel::word_piece) {
+    if (data.cls < 0 && data.prefix.size() == 1) data.cls = data.prefix.front();
+    if (data.sep < 0 && data.suffix.size() == 1) data.sep = data.suffix.front();
+    if (data.bos < 0) data.bos = data.cls;
+  }
+  const auto has = [](const std::vector<int32_t>& ids, int32_t id) {
+    return id >= 0 && std::find(ids.begin(), ids.end(), id) != ids.end();
+  };
+  data.add_bos = data.add_bos || has(data.prefix, data.bos);
+  data.add_eos = data.add_eos || has(data.suffix, data.eos);
   for (const int32_t id : data.prefix) check_id("leading", id);
   for (const int32_t id : data.suffix) check_id("closing", id);
 }

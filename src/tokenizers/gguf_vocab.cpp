@@ -205,6 +205,7 @@ TokenizerData read_gguf_vocab(const Meta& meta) {
   }
   if (data.add_bos && data.bos >= 0) data.prefix = {data.bos};
   if (data.model == TokenizerModel::word_piece) {
+    if (!meta.has(key_of("bos_token_id")) && data.cls >= 0) data.bos = data.cls;
     if (data.bos >= 0) data.prefix = {data.bos};
     if (data.sep >= 0) data.suffix = {data.sep};
   } else if (data.add_eos && data.eos >= 0) {

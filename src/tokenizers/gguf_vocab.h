@@ -9,9 +9,4 @@ namespace nibble {
 /// for missing or contradicting entries, Error{unsupported} for kinds of vocabularies nibble lacks.
 TokenizerData read_gguf_vocab(const Meta& meta);
 
-/// The inverse: sets the `tokenizer.*` keys that describe `data`. Element types to write: scores f32,
-/// token_type i32, precompiled_charsmap u8, ids u32. Throws Error{unsupported} where GGUF has no way to say
-/// it: models or pre-tokenizers that llama.cpp does not know.
-void write_gguf_vocab(const TokenizerData& data, Meta& meta);
-
 }  // namespace nibble

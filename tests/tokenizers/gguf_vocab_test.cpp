@@ -30,19 +30,6 @@ TEST_P(GgufCases, EqualLlamaCpp) {
     EXPECT_EQ(tokenizer.encode(text, {.add_special = false}), ids) << "'" << text << "'";
 }
 
-TEST_P(GgufCases, SurviveTheWayThroughTheKeys) {
-  NIBBLE_NEEDS_DATA(file, std::string("tokenizers/gguf-vocab/ggml-vocab-") + GetParam() + ".gguf");
-  const Tokenizer tokenizer = Tokenizer::from_gguf(vocab_keys(GetParam()));
-  Meta written;
-  write_gguf_vocab(tokenizer.data(), written);
-  const Tokenizer again = Tokenizer::from_gguf(written);
-  for (const auto& [text, ids] : test::llama_cpp_cases(GetParam()))
-    EXPECT_EQ(again.encode(text), tokenizer.encode(text));
-  EXPECT_EQ(again.bos(), tokenizer.bos());
-  EXPECT_EQ(again.eos(), tokenizer.eos());
-  EXPECT_EQ(again.data().types, tokenizer.data().types);
-}
-
 INSTANTIATE_TEST_SUITE_P(Vocabularies, GgufCases,
                          testing::Values("llama-spm", "gpt-2", "deepseek-coder", "bert-bge"),
                          test::param_name);
