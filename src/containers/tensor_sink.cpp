@@ -114,7 +114,7 @@ struct TensorSink::State {
         fail(ErrorKind::io, "cannot write {}: there is a folder of this name", f.path);
       }
       const auto rival = folder / "model.safetensors";
-      if (!plan.small_files.empty() && std::filesystem::exists(rival)) {
+      if (plan.files.size() > 1 && std::filesystem::exists(rival)) {
         throw Error(ErrorKind::io,
                     fmt::format("{} exists, and readers would take it for the model instead of the shards",
                                 rival.string()),
