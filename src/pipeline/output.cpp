@@ -3,11 +3,8 @@
 #include <sys/stat.h>
 
 #include <filesystem>
-#include <fstream>
-#include <sstream>
 
 #include "base/hash.h"
-#include "containers/hf_quant.h"
 
 namespace nibble {
 namespace {
@@ -16,14 +13,6 @@ namespace fs = std::filesystem;
 
 /// Raised whenever the bytes that a recipe leads to change.
 constexpr int bytes_version = 1;
-
-std::string read_file(const std::string& path) {
-  std::ifstream in(path, std::ios::binary);
-  if (!in) fail(ErrorKind::io, "cannot open {}", path);
-  std::ostringstream all;
-  all << in.rdbuf();
-  return all.str();
-}
 
 std::string describe_source(const Checkpoint& source) {
   std::string text;
@@ -38,10 +27,8 @@ std::string describe_source(const Checkpoint& source) {
 
 }  // namespace
 
-Output::Output(const QuantizationPlan& plan, const std::string& path) : plan_(plan), path_(path) {
-  for (const ExportTensor& t : plan.file.tensors) tensors_.push_back({t.name, t.shape, t.format});
-  layout_ = plan.file.target == nibble::Target::gguf ? plan_gguf(path, tensors_, plan.file.kv)
-                                                     : plan_safetensors(path, tensors_);
+Output::Output(const QuantizationPlan& plan, const std::string& path)
+    : layout_(plan_output(plan.file, path)) {
   Hasher hasher;
   const std::string text = fmt::format("{}\n{}\n{}\n{}", bytes_version, plan.recipe.to_string(),
                                        describe_source(plan.file.checkpoint()), plan.ledger.to_json());
@@ -67,15 +54,6 @@ void Output::open(bool fresh) {
   if (!sink_->resumed()) fs::remove(journal_path());
 }
 
-void Output::finish() {
-  // The small files come first: a folder with model.safetensors but no config.json would look finished and be
-  // broken.
-  for (const ExportFile& file : plan_.file.files) {
-    std::string content = file.copy_from.empty() ? file.content : read_file(file.copy_from);
-    if (file.name == "config.json") content = with_quantization_config(content, tensors_, file.name);
-    write_file_atomically((fs::path(path_) / file.name).string(), content);
-  }
-  sink_->finish();
-}
+void Output::finish() { sink_->finish(); }
 
 }  // namespace nibble

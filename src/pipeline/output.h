@@ -35,9 +35,6 @@ class Output {
   void finish();
 
  private:
-  const QuantizationPlan& plan_;
-  std::string path_;
-  std::vector<PlannedTensor> tensors_;
   OutputPlan layout_;
   std::string identity_;
   std::unique_ptr<TensorSink> sink_;
