@@ -8,7 +8,8 @@ void finish(Hparams& h, const Meta& meta, bool from_gguf) {
   if (from_gguf || h.heads <= 0) return;
   double part = meta.number("rotary_pct").value_or(0.25);
   part = meta.number("rope_parameters.partial_rotary_factor").value_or(part);
-  h.rope_dim = static_cast<int64_t>(part * static_cast<double>(h.hidden / h.heads));
+  const int64_t head_dim = h.hidden / h.heads;
+  h.rope_dim = static_cast<int64_t>(part * static_cast<double>(head_dim));
   if (!meta.boolean("attention_bias").value_or(true)) {
     fail(ErrorKind::unsupported, "config.json: attention_bias false is not supported for gpt_neox");
   }

@@ -112,7 +112,7 @@ std::string vocabulary(const TokenizerData& data) {
 
 std::string byte_level_bpe(const TokenizerData& data) {
   Json merges = Json::array();
-  for (const auto& [left, right] : data.merges) merges.push_back(left + " " + right);
+  for (const auto& [left, right] : data.merges) merges.push_back(fmt::format("{} {}", left, right));
   const Json j = {{"version", "1.0"},
                   {"truncation", nullptr},
                   {"padding", nullptr},

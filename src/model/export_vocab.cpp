@@ -135,11 +135,11 @@ std::vector<GgufKv> gguf_vocabulary(const TokenizerData& data, const Arch& arch,
   if (model == "gpt2") {
     std::vector<std::string> merges;
     for (const auto& [left, right] : data.merges) {
-      if (left.find(' ') != left.npos || right.find(' ') != right.npos) {
+      if (left.find(' ') != std::string::npos || right.find(' ') != std::string::npos) {
         fail(ErrorKind::unsupported, "GGUF cannot hold a merge of parts with spaces in them: '{}' and '{}'",
              left, right);
       }
-      merges.push_back(left + " " + right);
+      merges.push_back(fmt::format("{} {}", left, right));
     }
     kv.push_back(GgufKv::texts("tokenizer.ggml.merges", merges));
   }

@@ -81,7 +81,7 @@ class Bpe : public WordModel {
   }
 
   bool newlines_whole(std::string_view word) const {
-    return data_.pre == "gemma4" && word.find_first_not_of('\n') == word.npos;
+    return data_.pre == "gemma4" && word.find_first_not_of('\n') == std::string_view::npos;
   }
 
   int32_t find(std::string_view text) const {

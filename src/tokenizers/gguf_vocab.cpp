@@ -65,8 +65,8 @@ void read_merges(const Meta& meta, bool required, TokenizerData& data) {
   data.merges.reserve(merges->size());
   for (size_t i = 0; i < merges->size(); ++i) {
     const std::string& merge = (*merges)[i];
-    const size_t space = merge.size() < 3 ? merge.npos : merge.find(' ', 1);
-    if (space == merge.npos || space + 1 == merge.size())
+    const size_t space = merge.size() < 3 ? std::string::npos : merge.find(' ', 1);
+    if (space == std::string::npos || space + 1 == merge.size())
       fail(ErrorKind::bad_input, "{}merges: entry {} '{}' is not two parts with a space between", prefix, i,
            printable(merge));
     data.merges.emplace_back(merge.substr(0, space), merge.substr(space + 1));
@@ -133,10 +133,10 @@ void set_up_bpe(const std::string& model, TokenizerData& data, bool& add_sep) {
 void read_strip_rules(const Meta& meta, TokenizerData& data) {
   std::string name = meta.text("general.name").value_or("");
   std::transform(name.begin(), name.end(), name.begin(), [](unsigned char c) { return std::tolower(c); });
-  const bool phi3 = name.find("phi-3") != name.npos || name.find("phi3") != name.npos;
+  const bool phi3 = name.find("phi-3") != std::string::npos || name.find("phi3") != std::string::npos;
   const std::string arch = meta.text("general.architecture").value_or("");
   const bool jina = data.pre.starts_with("jina-v2-") || arch == "nomic-bert-moe" || arch == "jina-bert-v3";
-  const bool modern_bert = name.find("modern-bert") != name.npos;
+  const bool modern_bert = name.find("modern-bert") != std::string::npos;
   for (size_t i = 0; i < data.tokens.size(); ++i) {
     const std::string& token = data.tokens[i];
     const TokenType type = data.types[i];

@@ -90,8 +90,8 @@ void read_merges(const JsonField& merges, TokenizerData& data) {
     const JsonField field = merges.at(i);
     const std::string& both = field.text();
     const size_t space = both.find(' ');
-    if (space == both.npos || space == 0 || space + 1 == both.size() ||
-        both.find(' ', space + 1) != both.npos)
+    if (space == std::string::npos || space == 0 || space + 1 == both.size() ||
+        both.find(' ', space + 1) != std::string::npos)
       field.bad("'{}' is not two pieces with a space between", printable(both));
     data.merges.emplace_back(both.substr(0, space), both.substr(space + 1));
   }
@@ -267,7 +267,7 @@ TokenizerData read_vocab_and_merges(std::string_view vocab, std::string_view mer
     if (line.ends_with('\r')) line.remove_suffix(1);
     if (line.empty() || line.starts_with("#version")) continue;
     const size_t space = line.find(' ');
-    if (space == line.npos || space == 0 || space + 1 == line.size())
+    if (space == std::string_view::npos || space == 0 || space + 1 == line.size())
       fail(ErrorKind::bad_input, "merges.txt of {}: line {} '{}' is not two pieces with a space between",
            name, number, printable(line));
     data.merges.emplace_back(line.substr(0, space), line.substr(space + 1));

@@ -12,7 +12,8 @@ namespace nibble {
 
 /// True if `piece` holds something other than a visible space right before a visible space.
 inline bool spans_words(std::string_view piece) {
-  for (size_t at = 0; (at = piece.find(utf8::meta_space, at)) != piece.npos; at += utf8::meta_space.size())
+  for (size_t at = 0; (at = piece.find(utf8::meta_space, at)) != std::string_view::npos;
+       at += utf8::meta_space.size())
     if (at > 0 && !piece.substr(0, at).ends_with(utf8::meta_space)) return true;
   return false;
 }

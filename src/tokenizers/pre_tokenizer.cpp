@@ -94,7 +94,8 @@ std::vector<PreTokenizer::Range> PreTokenizer::ranges(const Step& step, std::str
       if (m.begin == m.end) from += from < text.size() ? utf8::decode(text.substr(from)).length : 1;
     }
   } else if (step.what.kind == PreTokenizerKind::split) {
-    for (size_t m = 0; !step.what.pattern.empty() && (m = text.find(step.what.pattern, at)) != text.npos;)
+    for (size_t m = 0;
+         !step.what.pattern.empty() && (m = text.find(step.what.pattern, at)) != std::string_view::npos;)
       match(m, m + step.what.pattern.size());
   } else {
     const std::string& delimiter = step.what.replacement;

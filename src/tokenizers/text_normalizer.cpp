@@ -72,7 +72,7 @@ std::string replace(const NormalizerStep& step, const std::vector<Regex>& regex,
         from += from < text.size() ? utf8::decode(std::string_view(text).substr(from)).length : 1;
     }
   } else if (!step.pattern.empty()) {
-    for (size_t m = 0; (m = text.find(step.pattern, at)) != text.npos; at = m + step.pattern.size()) {
+    for (size_t m = 0; (m = text.find(step.pattern, at)) != std::string::npos; at = m + step.pattern.size()) {
       out.append(text, at, m - at);
       out += step.content;
     }
