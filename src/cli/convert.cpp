@@ -1,15 +1,13 @@
 #include <CLI/CLI.hpp>
-#include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "cli/output_path.h"
 #include "cli/verb.h"
 #include "model/export.h"
 
 namespace nibble::cli {
 namespace {
-
-namespace fs = std::filesystem;
 
 struct Options {
   std::string in, out;
@@ -17,29 +15,6 @@ struct Options {
   std::string shard;
   bool drop_unknown = false;
 };
-
-// Writing over the mapped source would destroy it under our hands.
-void refuse_own_source(const Checkpoint& source, const std::string& out) {
-  std::error_code ec;
-  const auto same = [&](const fs::path& a) { return fs::exists(a, ec) && fs::equivalent(a, out, ec); };
-  bool clash = !source.folder().empty() && same(source.folder());
-  for (const std::string& file : source.file().files()) clash = clash || same(file);
-  if (clash) throw Error(ErrorKind::usage, fmt::format("{}: the output would replace the input", out), "");
-}
-
-void refuse_unknown(const Checkpoint& source, bool allowed) {
-  std::string list;
-  size_t count = 0;
-  for (const UnclaimedTensor& u : source.unclaimed()) {
-    if (!u.harmless && ++count <= 10) list += "\n  " + u.name;
-  }
-  if (count == 0 || allowed) return;
-  throw Error(
-      ErrorKind::unsupported,
-      fmt::format("{}: {} tensors are not known to architecture {}; without them it may be another model:{}",
-                  source.path(), count, source.arch().name, list),
-      "--drop-unknown leaves them out");
-}
 
 // general.file_type says what most matrices are.
 int file_type(const Checkpoint& source, const Format* type) {
@@ -74,7 +49,7 @@ void convert(const Options& o, const Common& common) {
   const Checkpoint source = open_checkpoint(o.in);
   refuse_own_source(source, o.out);
   refuse_unknown(source, o.drop_unknown);
-  const Target target = fs::path(o.out).extension() == ".gguf" ? Target::gguf : Target::huggingface;
+  const Target target = target_of(o.out);
   const ExportPlan plan = plan_export(source, target, float_choice(type), file_type(source, type), type);
   const uint64_t total = plan_output(plan, o.out, shard).total_bytes();
 

@@ -27,12 +27,27 @@ Target target_of(const std::string& path) {
   return Target::huggingface;
 }
 
-void require_distinct(const std::string& input, const std::string& output) {
-  std::error_code ignored;
-  if (fs::equivalent(input, output, ignored) ||
-      fs::equivalent(fs::path(input).parent_path(), output, ignored)) {
-    fail(ErrorKind::usage, "{} would overwrite its own source {}", output, input);
+// Writing over the mapped source would destroy it under our hands.
+void refuse_own_source(const Checkpoint& source, const std::string& out) {
+  std::error_code ec;
+  const auto same = [&](const fs::path& a) { return fs::exists(a, ec) && fs::equivalent(a, out, ec); };
+  bool clash = !source.folder().empty() && same(source.folder());
+  for (const std::string& file : source.file().files()) clash = clash || same(file);
+  if (clash) throw Error(ErrorKind::usage, fmt::format("{}: the output would replace the input", out), "");
+}
+
+void refuse_unknown(const Checkpoint& source, bool allowed) {
+  std::string list;
+  size_t count = 0;
+  for (const UnclaimedTensor& u : source.unclaimed()) {
+    if (!u.harmless && ++count <= 10) list += "\n  " + u.name;
   }
+  if (count == 0 || allowed) return;
+  throw Error(
+      ErrorKind::unsupported,
+      fmt::format("{}: {} tensors are not known to architecture {}; without them it may be another model:{}",
+                  source.path(), count, source.arch().name, list),
+      "--drop-unknown leaves them out");
 }
 
 void write_text(const std::string& path, const std::string& text) {

@@ -15,8 +15,8 @@ struct Options {
   int threads = 0;  // llama-quantize's fourth word
   std::vector<std::string> tensor, keep;
   std::string output_type, embedding_type, ledger, solver = "nearest";
-  bool pure = false, leave_output = false, substitute = false, requantize = false, dry_run = false,
-       fresh = false;
+  bool pure = false, leave_output = false, substitute = false, requantize = false, drop_unknown = false,
+       dry_run = false, fresh = false;
 };
 
 Recipe recipe_of(const Options& o) {
@@ -73,7 +73,8 @@ void quantize(const Options& o, const Common& common) {
   const Recipe recipe = recipe_of(o);
   const Checkpoint source = open_checkpoint(o.input);
   const Target target = target_of(o.output);
-  require_distinct(o.input, o.output);
+  refuse_own_source(source, o.output);
+  refuse_unknown(source, o.drop_unknown);
   const QuantizationPlan plan = plan_quantization(source, target, recipe);
   ThreadPool pool(o.threads > 0 ? o.threads : common.threads);
   const Preflight p = preflight(plan, o.output, pool.threads());
@@ -125,6 +126,7 @@ Run setup(CLI::App& app) {
   app.add_flag("--allow-substitution", o->substitute,
                "where a shape does not fit, take the nearest format that does");
   app.add_flag("--allow-requantize", o->requantize, "accept a source that is already quantized");
+  app.add_flag("--drop-unknown", o->drop_unknown, "leave out tensors that the architecture does not know");
   app.add_flag("--dry-run", o->dry_run, "print what would be done to every tensor, and stop");
   app.add_option("--ledger", o->ledger, "write the account of every tensor to this JSON file");
   app.add_flag("--fresh", o->fresh, "begin anew even if an earlier try can be resumed");
