@@ -149,7 +149,7 @@ class Job {
     }
     const Stats none;
     const int64_t first = task.row * t.tensor->shape.cols() / format.block(t.tensor->shape);
-    plan_.solver->solve({format, t.tensor->shape, t.planes, first, x, none, at});
+    plan_.solver->solve({format, t.tensor->shape, t.planes, first, x, none, at}, nullptr);
     for (const Range& r : task.ranges) emit(task, r, bytes[r.plane], hasher);
     return hasher.hex();
   }

@@ -8,7 +8,7 @@ class Nearest final : public Solver {
  public:
   std::string_view name() const noexcept override { return "nearest"; }
 
-  void solve(const Window& w) const override {
+  void solve(const Window& w, const Prepared*) const override {
     const int64_t block = w.format.block(w.shape);
     const auto total = static_cast<int64_t>(w.x.size());
     const int64_t cols = w.shape.cols();
