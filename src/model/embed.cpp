@@ -28,8 +28,8 @@ std::vector<float> pool_hidden(std::span<const float> hidden, int64_t cols, Pool
     case Pooling::mean: {
       std::vector<double> sum(width);
       for (size_t i = 0; i < hidden.size(); ++i) sum[i % width] += hidden[i];
-      const auto rows = static_cast<double>(hidden.size() / width);
-      for (const double s : sum) v.push_back(static_cast<float>(s / rows));
+      const size_t rows = hidden.size() / width;
+      for (const double s : sum) v.push_back(static_cast<float>(s / static_cast<double>(rows)));
       break;
     }
   }
