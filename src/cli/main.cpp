@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/interrupt.h"
 #include "cli/verb.h"
+#include "kernels/isa.h"
 
 namespace nibble::cli {
 
@@ -58,6 +59,7 @@ int main(int argc, const char* const* argv) {
   }
   try {
     app.parse(argc, argv);
+    isa_level();  // throws if NIBBLE_ISA asks for what is not there, whether or not the verb computes
     run(common);
     return 0;
   } catch (const CLI::Success& e) {
