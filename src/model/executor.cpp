@@ -21,6 +21,7 @@ std::vector<int> assign_buffers(const Program& program) {
   for (const int slot : {program.result, program.hidden}) last[static_cast<size_t>(slot)] = nodes;
   std::vector<int> buffer(program.slots.size(), -1), free;
   int count = 0;
+  if (program.input >= 0) buffer[static_cast<size_t>(program.input)] = count++;
   for (size_t n = 0; n < nodes; ++n) {
     const Node& node = program.nodes[n];
     std::vector<int> ending;
@@ -95,9 +96,15 @@ Value Executor::value(int slot, const RunContext& context) {
   return {buffer.data(), rows, extent.cols};
 }
 
-void Executor::run_batch(RunContext& context, bool check_all) {
+void Executor::run_batch(RunContext& context, std::span<const float> input, bool want_result,
+                         bool check_all) {
+  if (program_.input >= 0) std::copy(input.begin(), input.end(), value(program_.input, context).data);
+  size_t end = program_.nodes.size();
+  while (!want_result && end > 0 && !program_.nodes[end - 1].op->products) --end;
   std::vector<Value> in, out;
-  for (const Node& node : program_.nodes) {
+  for (size_t n = 0; n < end; ++n) {
+    const Node& node = program_.nodes[n];
+    context.observe_only = !want_result && n + 1 == end;
     // What follows the selection has nothing to do where no row is selected.
     if (program_.slots[static_cast<size_t>(node.out[0])].extent.rows == RowSet::selected &&
         context.selected.empty())
@@ -109,7 +116,7 @@ void Executor::run_batch(RunContext& context, bool check_all) {
     for (const int slot : node.out) out.push_back(value(slot, context));
     for (const int slot : node.in) in.push_back(value(slot, context));
     node.op->forward(node, context, in, out);
-    if (!check_all) continue;
+    if (!check_all || context.observe_only) continue;
     for (const Value& v : out) {
       int64_t row = first_bad_row(v);
       if (row < 0) continue;
@@ -123,12 +130,14 @@ void Executor::run_batch(RunContext& context, bool check_all) {
 }
 
 void Executor::batch(std::span<const int32_t> tokens, std::span<const int32_t> types, KvCache& cache,
-                     std::span<const int64_t> selected) {
+                     std::span<const int64_t> selected, std::span<const float> input, InputObserver* observer,
+                     bool want_result) {
   const auto rows = static_cast<int64_t>(tokens.size());
   cache.reserve(rows);
   const std::vector<KvLayer> layers = cache.layers();
-  RunContext context{pool_, tokens, types, cache.length(), cache.capacity(), selected, layers, {}};
-  run_batch(context, false);
+  RunContext context{pool_, tokens, types, cache.length(), cache.capacity(), selected, layers, {}, observer};
+  run_batch(context, input, want_result, false);
+  if (!want_result) return;
   const Value hidden = value(program_.hidden, context);
   bool bad = first_bad_row(hidden) >= 0;
   if (!selected.empty()) {
@@ -138,7 +147,8 @@ void Executor::batch(std::span<const int32_t> tokens, std::span<const int32_t> t
   }
   if (bad) {
     context.rotations.clear();
-    run_batch(context, true);
+    context.observer = nullptr;
+    run_batch(context, input, true, true);
     fail(ErrorKind::internal, "NaN or infinite values in the result that a second run did not show");
   }
   cache.advance(rows);
@@ -168,6 +178,21 @@ std::span<const float> Executor::run(std::span<const int32_t> tokens, KvCache& c
     cache.truncate(before);
     throw;
   }
+  return result_;
+}
+
+std::span<const float> Executor::run_part(std::span<const int32_t> tokens, std::span<const float> input,
+                                          InputObserver* observer, bool want_result) {
+  const auto rows = static_cast<int64_t>(tokens.size());
+  const int64_t cols =
+      program_.input < 0 ? 0 : program_.slots[static_cast<size_t>(program_.input)].extent.cols;
+  if (rows == 0 || static_cast<int64_t>(input.size()) != rows * cols)
+    fail(ErrorKind::internal, "{} tokens with {} inputs of {} columns", rows, input.size(), cols);
+  KvCache cache = program_.cache(rows);
+  std::vector<int64_t> selected(tokens.size());
+  std::iota(selected.begin(), selected.end(), 0);
+  result_.clear();
+  batch(tokens, {}, cache, selected, input, observer, want_result);
   return result_;
 }
 

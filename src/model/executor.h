@@ -26,15 +26,22 @@ class Executor {
   /// The same for an encoder: a whole sequence at once, hidden states of all its tokens.
   std::span<const float> encode(std::span<const int32_t> tokens, std::span<const int32_t> token_types = {});
 
+  /// Runs a part of a model (BuildOptions::part) over a whole sequence: `input` holds a row per token, or
+  /// nothing where the part begins with the embedding. Returns a row per token. `observer` may be null; with
+  /// `want_result` false what it does not need is left out, and the return is empty. Throws like run().
+  std::span<const float> run_part(std::span<const int32_t> tokens, std::span<const float> input,
+                                  InputObserver* observer, bool want_result = true);
+
   /// Columns of a row of the result.
   int64_t result_cols() const noexcept;
   const Program& program() const noexcept { return program_; }
 
  private:
-  void run_batch(RunContext& context, bool check_all);
+  void run_batch(RunContext& context, std::span<const float> input, bool want_result, bool check_all);
   Value value(int slot, const RunContext& context);
   void batch(std::span<const int32_t> tokens, std::span<const int32_t> types, KvCache& cache,
-             std::span<const int64_t> selected);
+             std::span<const int64_t> selected, std::span<const float> input = {},
+             InputObserver* observer = nullptr, bool want_result = true);
 
   const Program& program_;
   ThreadPool& pool_;

@@ -37,8 +37,10 @@ using WeightRef = std::shared_ptr<const Weight>;
 /// Turns the steps of an architecture into nodes.
 class Builder {
  public:
-  Builder(const Arch& arch, const Hparams& hparams, const WeightSource& source)
-      : arch_(arch), hparams_(hparams), source_(source) {}
+  Builder(const Arch& arch, const Hparams& hparams, const WeightSource& source, const ProgramPart& part)
+      : arch_(arch), hparams_(hparams), source_(source), part_(part) {
+    if (part_.end_layer < 0) part_.end_layer = hparams_.layers;
+  }
 
   Program build() {
     program_.vocab = hparams_.vocab;
@@ -47,13 +49,15 @@ class Builder {
     // should get without asking.
     if (hparams_.rope_scaling == RopeScaling::longrope && hparams_.rope_original_context > 0)
       program_.context = std::min(hparams_.context, hparams_.rope_original_context);
-    program_.layers = hparams_.layers;
+    program_.layers = part_.end_layer - part_.first_layer;
     program_.kv_cols = hparams_.kv_heads * hparams_.head_dim;
     program_.encoder = arch_.encoder;
     if (arch_.rope != RopeStyle::none) make_rope_tables();
 
-    int x = embed();
-    for (int64_t layer = 0; layer < hparams_.layers; ++layer) x = add_layer(layer, x);
+    int x = part_.embedding ? embed() : input();
+    for (int64_t layer = part_.first_layer; layer < part_.end_layer; ++layer) x = add_layer(layer, x);
+    program_.hidden = program_.result = x;
+    if (!part_.head) return std::move(program_);
     if (arch_.final_norm) x = norm("output_norm", x, hparams_.hidden);
     program_.hidden = x;
     x = add_node(select_rows_op, "selected rows", {x}, {}, {});
@@ -137,6 +141,11 @@ class Builder {
     return {weight(matrix + ".weight"), optional_weight(stem + ".bias"), optional_weight(matrix + ".scale")};
   }
   int linear(const std::string& stem, int from, int64_t rows) { return linear(stem, from, 0, rows, rows); }
+
+  int input() {
+    program_.slots.push_back({{RowSet::all, hparams_.hidden}, "hidden states"});
+    return program_.input = static_cast<int>(program_.slots.size()) - 1;
+  }
 
   int embed() {
     std::vector<WeightRef> tables{weight("token_embd.weight"), optional_weight("position_embd.weight"),
@@ -223,7 +232,7 @@ class Builder {
       k = add_node(rope_op, in_layer(layer, "attn_k rotation"), {k}, {}, rope);
     }
     AttentionAttributes attributes;
-    attributes.layer = layer;
+    attributes.layer = layer - part_.first_layer;
     attributes.heads = hparams_.heads;
     attributes.kv_heads = hparams_.kv_heads;
     attributes.head_dim = dim;
@@ -277,6 +286,7 @@ class Builder {
   const Arch& arch_;
   const Hparams& hparams_;
   const WeightSource& source_;
+  ProgramPart part_;
   Program program_;
   std::map<std::string, WeightRef> known_;
   std::vector<std::shared_ptr<Weight>> loaded_;
@@ -287,7 +297,7 @@ class Builder {
 
 Program build_program(const Arch& arch, const Hparams& hparams, const WeightSource& source, ThreadPool& pool,
                       const BuildOptions& options) {
-  Builder builder(arch, hparams, source);
+  Builder builder(arch, hparams, source, options.part);
   Program program = builder.build();
   double floats = 0;
   for (const auto& w : builder.loaded()) {

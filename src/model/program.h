@@ -28,8 +28,9 @@ struct Program {
   std::vector<Node> nodes;
   std::vector<Slot> slots;
   std::vector<std::shared_ptr<const Weight>> weights;
+  int input = -1;   ///< of a part without embedding: what the layers before it gave
   int result = -1;  ///< logits of the selected tokens; of an encoder: their hidden states
-  int hidden = -1;  ///< last hidden states of all tokens, after the final norm
+  int hidden = -1;  ///< last hidden states of all tokens, after the final norm; of a part without head: both
 
   int64_t vocab = 0;
   int64_t context = 0;    ///< trained context in tokens (LongRoPE: before stretching); 0: unknown
@@ -44,10 +45,23 @@ struct Program {
   }
 };
 
+/// A stretch of a model that runs by itself (Executor::run_part), so that no more of its weights need be in
+/// memory: the embedding, some layers, the head (final norm and output matrix).
+struct ProgramPart {
+  bool embedding = true;
+  int64_t first_layer = 0, end_layer = -1;  ///< -1: to the last one
+  bool head = true;
+
+  static ProgramPart only_embedding() { return {true, 0, 0, false}; }
+  static ProgramPart only_layer(int64_t layer) { return {false, layer, layer + 1, false}; }
+  static ProgramPart only_head() { return {false, 0, 0, true}; }
+};
+
 struct BuildOptions {
   /// Quantized matrices are kept as f32 as well if all of them fit into this many bytes: decoding each of
   /// them for every token is what costs most in small models. The results are the same.
   int64_t decoded_bytes = int64_t{512} << 20;
+  ProgramPart part{};
 };
 
 /// Throws Error{bad_input} naming a tensor that is missing or has another shape than expected.

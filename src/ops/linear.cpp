@@ -15,6 +15,8 @@ std::vector<Extent> shape(const Node& node, std::span<const Extent> in) {
 
 void forward(const Node& node, RunContext& run, std::span<const Value> in, std::span<const Value> out) {
   const auto& attributes = node.attribute<LinearAttributes>();
+  if (run.observer != nullptr) run.observer->see(node, *node.weight(0), 0, in[0]);
+  if (run.observe_only) return;
   matmul(*node.weight(0)->matrix, attributes.first, attributes.rows, in[0].data, in[0].rows, out[0].data,
          out[0].cols, run.pool);
   if (node.weight(1) == nullptr && node.weight(2) == nullptr) return;
@@ -33,6 +35,6 @@ void forward(const Node& node, RunContext& run, std::span<const Value> in, std::
 
 }  // namespace
 
-const Op linear_op{.name = "linear", .shape = shape, .forward = forward};
+const Op linear_op{.name = "linear", .shape = shape, .forward = forward, .products = true};
 
 }  // namespace nibble

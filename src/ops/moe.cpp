@@ -42,6 +42,10 @@ void choose(const MoeAttributes& a, float* score, int64_t row, std::vector<std::
 void forward(const Node& node, RunContext& run, std::span<const Value> in, std::span<const Value> out) {
   const auto& a = node.attribute<MoeAttributes>();
   const int64_t hidden = in[0].cols, inner = node.weight(1)->shape[1];
+  const auto observe = [&](size_t weight, int64_t expert, const Value& x) {
+    if (run.observer != nullptr) run.observer->see(node, *node.weight(weight), expert, x);
+  };
+  observe(0, 0, in[0]);
   std::vector<float> scores(static_cast<size_t>(in[0].rows * a.experts));
   matmul(*node.weight(0)->matrix, 0, a.experts, in[0].data, in[0].rows, scores.data(), a.experts, run.pool);
   std::vector<std::vector<Choice>> lists(static_cast<size_t>(a.experts));
@@ -60,10 +64,14 @@ void forward(const Node& node, RunContext& run, std::span<const Value> in, std::
     y.resize(x.size());
     for (int64_t i = 0; i < n; ++i)
       std::copy_n(in[0].row(list[static_cast<size_t>(i)].row), hidden, x.data() + i * hidden);
+    observe(1, e, {x.data(), n, hidden});
+    observe(2, e, {x.data(), n, hidden});
     matmul(*node.weight(1)->matrix, e * inner, inner, x.data(), n, gate.data(), inner, run.pool);
     matmul(*node.weight(2)->matrix, e * inner, inner, x.data(), n, up.data(), inner, run.pool);
     activate(a.activation, gate.data(), gate.data(), n * inner);
     for (size_t i = 0; i < gate.size(); ++i) gate[i] *= up[i];
+    observe(3, e, {gate.data(), n, inner});
+    if (run.observe_only) continue;
     matmul(*node.weight(3)->matrix, e * hidden, hidden, gate.data(), n, y.data(), hidden, run.pool);
     for (int64_t i = 0; i < n; ++i) {
       float* sum = out[0].row(list[static_cast<size_t>(i)].row);
@@ -75,6 +83,6 @@ void forward(const Node& node, RunContext& run, std::span<const Value> in, std::
 
 }  // namespace
 
-const Op moe_op{.name = "moe", .shape = shape, .forward = forward};
+const Op moe_op{.name = "moe", .shape = shape, .forward = forward, .products = true};
 
 }  // namespace nibble

@@ -56,6 +56,15 @@ struct KvLayer {
 };
 
 struct RopeTable;
+struct Node;
+
+/// Is told what each matrix multiplies while a program runs.
+class InputObserver {
+ public:
+  virtual ~InputObserver() = default;
+  /// `weight` of `node` is about to multiply the rows of x. `slice` is the expert of a stack, else 0.
+  virtual void see(const Node& node, const Weight& weight, int64_t slice, const Value& x) = 0;
+};
 
 /// What a run of the program knows beside the values.
 struct RunContext {
@@ -68,6 +77,8 @@ struct RunContext {
   std::span<const KvLayer> kv;           ///< by layer
   /// Cosines, then sines of this batch's positions: rows * dim / 2 each. Filled by the first rotation.
   std::map<const RopeTable*, std::vector<float>> rotations;
+  InputObserver* observer = nullptr;  ///< null: nobody asks
+  bool observe_only = false;          ///< the outputs of the node that runs are not needed
 };
 
 struct Op;
@@ -98,6 +109,7 @@ struct Op {
   void (*backward)(const Node&, RunContext&, std::span<const Value> in, std::span<const Value> out,
                    std::span<const Value> grad_out, std::span<const Value> grad_in) = nullptr;
   bool in_place = false;  ///< the first output may stand where the first input stood
+  bool products = false;  ///< multiplies matrices, and tells the observer of it
 };
 
 /// Throws Error{bad_input} unless the weight is there and of this shape (-1: any size).
