@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 // What the files of this folder share. They are compiled for instruction sets that the machine may lack, so
@@ -44,6 +45,11 @@ struct CpuKernels {
   int row_count;
   void (*products)(const ProductTask&) noexcept;  ///< plain f32
   void (*weighted_sum)(const WeightedSumTask&) noexcept;
+  /// Reads `bytes` (a multiple of 64 at an address of any alignment) and returns a sum of them.
+  uint64_t (*read)(const void* at, size_t bytes) noexcept;
+  /// Multiply-adds on registers in the fastest unit of the level; returns how many it did.
+  int64_t (*peak)(int64_t rounds) noexcept;
+  const char* peak_unit;
 };
 
 extern const CpuKernels cpu_scalar;

@@ -14,7 +14,8 @@ constexpr KernelRow rows[] = {{"f32-neon", nullptr, &products}};
 
 }  // namespace
 
-const CpuKernels cpu_neon = {rows, 1, &products, &weighted_sum};
+const CpuKernels cpu_neon = {
+    rows, 1, &products, &weighted_sum, &read_bytes, &peak_f32, "f32 products and sums"};
 
 }  // namespace nibble
 

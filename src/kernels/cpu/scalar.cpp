@@ -12,6 +12,7 @@ constexpr KernelRow rows[] = {{"f32-scalar", nullptr, &products}};
 
 }  // namespace
 
-const CpuKernels cpu_scalar = {rows, 1, &products, &weighted_sum};
+const CpuKernels cpu_scalar = {
+    rows, 1, &products, &weighted_sum, &read_bytes, &peak_f32, "f32 products and sums"};
 
 }  // namespace nibble

@@ -1,0 +1,106 @@
+// Every line of the selection table at every level this machine has: a matrix that no cache holds times one
+// token, and one that stays in the cache times a batch. Each answer is checked against `decode` in double
+// first; a wrong one is an error and no time is reported.
+#include <benchmark/benchmark.h>
+#include <fmt/format.h>
+
+#include <cmath>
+
+#include "base/rng.h"
+#include "kernels/matmul.h"
+
+namespace nibble {
+namespace {
+
+std::vector<float> gaussian(int64_t n, double scale) {
+  Rng rng(static_cast<uint64_t>(n));
+  std::vector<float> x(static_cast<size_t>(n));
+  for (float& v : x) v = static_cast<float>(rng.normal() * scale);
+  return x;
+}
+
+/// A tensor of rows that repeat: fitting 30 million weights would take longer than timing them.
+QTensor repeated(const Format& format, int64_t rows, int64_t cols) {
+  constexpr int64_t distinct = 64;
+  const QTensor small = encode_nearest(format, {distinct, cols}, gaussian(distinct * cols, 0.02));
+  QTensor all{small.format, {rows, cols}, {}};
+  const auto info = format.planes(all.shape), part = format.planes(small.shape);
+  for (size_t i = 0; i < info.size(); ++i) {
+    const auto& from = small.planes[i].bytes;
+    auto bytes = std::make_shared<std::vector<std::byte>>(info[i].bytes);
+    for (size_t at = 0; at < bytes->size(); ++at) (*bytes)[at] = from[at % part[i].bytes];
+    all.planes.push_back({info[i].name, {bytes->data(), bytes->size()}, bytes});
+  }
+  return all;
+}
+
+/// Largest error of some outputs, relative to the sum of magnitudes.
+double worst_error(const Matrix& w, const std::vector<float>& x, int64_t m, const std::vector<float>& y) {
+  const int64_t k = w.cols(), n = w.rows();
+  std::vector<float> row(static_cast<size_t>(k));
+  double worst = 0;
+  for (int64_t j = 0; j < n; j += std::max<int64_t>(1, n / 37)) {
+    decode_range(w.tensor(), j * k, k, row.data());
+    for (int64_t i = 0; i < m; i += std::max<int64_t>(1, m / 5)) {
+      double sum = 0, magnitude = 0;
+      for (int64_t c = 0; c < k; ++c) {
+        const double p = double{x[static_cast<size_t>(i * k + c)]} * double{row[static_cast<size_t>(c)]};
+        sum += p;
+        magnitude += std::fabs(p);
+      }
+      worst = std::max(worst, std::fabs(y[static_cast<size_t>(i * n + j)] - sum) / magnitude);
+    }
+  }
+  return worst;
+}
+
+void product(benchmark::State& state, const std::string& word, IsaLevel level, int64_t m, int64_t n,
+             int64_t k) {
+  set_isa_level(level);
+  ThreadPool pool;
+  const Matrix w(repeated(format_of(word), n, k), word);
+  const auto x = gaussian(m * k, 1);
+  std::vector<float> y(static_cast<size_t>(m * n));
+  matmul(w, 0, n, x.data(), m, y.data(), n, pool);
+  // Rounding activations to 8 bits loses up to 1/254 of a block's largest one; sums of many lose far less.
+  if (const double error = worst_error(w, x, m, y); !(error < 2e-3)) {
+    state.SkipWithError(fmt::format("wrong answer: relative error {}", error).c_str());
+    return;
+  }
+  for (auto _ : state) matmul(w, 0, n, x.data(), m, y.data(), n, pool);
+  state.SetLabel(last_kernel());
+  state.SetBytesProcessed(static_cast<int64_t>(state.iterations()) *
+                          static_cast<int64_t>(w.tensor().bytes()));
+  state.counters["GFLOP/s"] = benchmark::Counter(2e-9 * static_cast<double>(m * n * k),
+                                                 benchmark::Counter::kIsIterationInvariantRate);
+}
+
+void add_all() {
+  for (const IsaLevel level : isa_levels()) {
+    for (const FormatFamily& family : format_families()) {
+      for (const std::string& word : family.examples()) {
+        if (!format_of(word).info().can_encode) continue;
+        const std::string name = fmt::format("{}/{}", isa_name(level), word);
+        const auto add = [&](const char* what, int64_t m, int64_t n, int64_t k) {
+          benchmark::RegisterBenchmark((name + what).c_str(), product, word, level, m, n, k)
+              ->UseRealTime()
+              ->Unit(benchmark::kMillisecond);
+        };
+        add("/decode", 1, 16384, 2048);
+        add("/eight", 8, 16384, 2048);
+        add("/prefill", 256, 2048, 2048);
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace nibble
+
+int main(int argc, char** argv) {
+  benchmark::Initialize(&argc, argv);
+  if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;
+  nibble::add_all();
+  benchmark::RunSpecifiedBenchmarks();
+  return 0;
+}
