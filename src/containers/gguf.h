@@ -24,6 +24,8 @@ TensorFile open_gguf(const std::string& path);
 /// Longest tensor name llama.cpp reads.
 constexpr size_t gguf_longest_name = 63;
 constexpr uint64_t gguf_default_alignment = 32;
+/// Where the keys begin: after the magic, the version and the two counts.
+constexpr uint64_t gguf_keys_at = 24;
 
 /// The plain element type behind a ggml type number, for the ones that are no weight format.
 std::optional<DType> gguf_plain_dtype(uint32_t id);

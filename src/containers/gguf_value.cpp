@@ -146,6 +146,20 @@ GgufKv GgufKv::booleans(std::string key, const std::vector<bool>& v) {
   return kv;
 }
 
+void GgufKv::encode(std::vector<std::byte>& out) const {
+  append_text(out, key);
+  append(out, static_cast<uint32_t>(type));
+  if (type == GgufType::array) {
+    append(out, static_cast<uint32_t>(element));
+    append(out, count);
+  }
+  out.insert(out.end(), value.begin(), value.end());
+}
+
+uint64_t GgufKv::encoded_size() const noexcept {
+  return 8 + key.size() + 4 + (type == GgufType::array ? 12 : 0) + value.size();
+}
+
 MetaValue GgufKv::meta() const {
   ByteReader in(value, key);
   switch (type) {

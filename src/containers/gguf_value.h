@@ -42,6 +42,11 @@ struct GgufKv {
   /// The value without its exact type: integers as int64_t (uint64_t where it does not fit), floats as
   /// double.
   MetaValue meta() const;
+
+  /// Appends the entry as a file holds it, key first; and how many bytes that takes.
+  void encode(std::vector<std::byte>& out) const;
+  uint64_t encoded_size() const noexcept;
+
   bool operator==(const GgufKv&) const = default;
 };
 

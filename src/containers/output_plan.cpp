@@ -54,16 +54,6 @@ uint32_t gguf_type_of(const PlannedTensor& t, const std::string& path) {
   return static_cast<uint32_t>(id);
 }
 
-void append_kv(std::vector<std::byte>& out, const GgufKv& kv) {
-  append_counted(out, kv.key);
-  append_number(out, static_cast<uint32_t>(kv.type));
-  if (kv.type == GgufType::array) {
-    append_number(out, static_cast<uint32_t>(kv.element));
-    append_number(out, kv.count);
-  }
-  out.insert(out.end(), kv.value.begin(), kv.value.end());
-}
-
 uint64_t gguf_alignment(std::span<const GgufKv> kv, const std::string& path) {
   for (const GgufKv& entry : kv) {
     if (entry.key != "general.alignment") continue;
@@ -171,7 +161,7 @@ OutputPlan plan_gguf(const std::string& path, std::span<const PlannedTensor> ten
     if (!seen.insert(entry.key).second) {
       fail(ErrorKind::bad_input, "{}: key '{}' is given twice", path, entry.key);
     }
-    append_kv(header, entry);
+    entry.encode(header);
   }
   OutputPlan plan;
   uint64_t at = 0;
