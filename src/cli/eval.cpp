@@ -1,11 +1,13 @@
 #include <CLI/CLI.hpp>
 #include <cmath>
 #include <nlohmann/json.hpp>
+#include <optional>
 
+#include "base/error.h"
+#include "cli/certificate.h"
+#include "cli/scoring.h"
 #include "cli/text_input.h"
 #include "cli/verb.h"
-#include "eval/model_predictor.h"
-#include "tokenizers/tokenizer.h"
 
 namespace nibble::cli {
 namespace {
@@ -16,6 +18,7 @@ struct Options {
   std::vector<std::string> models;
   std::string text, against, protocol = "chunks";
   int64_t context = 0, stride = 0, windows = 0;
+  bool certify = false;
 };
 
 /// One line of the table.
@@ -111,45 +114,35 @@ void print_table(const std::vector<Row>& rows) {
 }
 
 void eval(const Options& o, const Common& common) {
-  ThreadPool pool(common.threads);
+  if (o.certify && o.against.empty())
+    throw Error(ErrorKind::usage, "--certify needs --against: a certificate says what was lost", "");
   std::vector<Row> rows;
-  std::vector<std::unique_ptr<Predictor>> predictors;
-  std::vector<Predictor*> models;
-  const Checkpoint first = open_checkpoint(o.against.empty() ? o.models.front() : o.against);
-  const Protocol protocol = protocol_of(o, first.hparams().context);
-  const Tokenizer tokenizer = open_tokenizer(first.path());
-  const auto tokens = tokenizer.encode(read_text(o.text), {.add_special = true});
-  const auto windows =
-      cut_windows(tokens, tokenizer.add_bos() ? std::optional(tokenizer.bos()) : std::nullopt, protocol);
+  std::vector<Checkpoint> models;
   for (const std::string& path : o.models) {
-    const Checkpoint c = open_checkpoint(path);
-    rows.push_back(row_of(c));
-    predictors.push_back(model_predictor(c, protocol.context, pool));
-    models.push_back(predictors.back().get());
+    models.push_back(open_checkpoint(path));
+    rows.push_back(row_of(models.back()));
   }
-  std::unique_ptr<Predictor> reference;
-  if (!o.against.empty()) reference = model_predictor(first, protocol.context, pool);
-
-  uint64_t scored = 0;
-  for (const EvalWindow& w : windows) scored += w.tokens.size() - 1 - static_cast<size_t>(w.first);
-  Progress progress(common.progress_style());
-  progress.start("scoring", scored, "tokens");
-  auto results = evaluate(models, reference.get(), windows,
-                          [&](int64_t n) { progress.advance(static_cast<uint64_t>(n)); });
-  progress.finish();
-  for (size_t i = 0; i < rows.size(); ++i) rows[i].scores = std::move(results[i]);
+  std::optional<Checkpoint> reference;
+  if (!o.against.empty()) reference = open_checkpoint(o.against);
+  const Protocol protocol = protocol_of(o, (reference ? *reference : models.front()).hparams().context);
+  const std::string text = read_text(o.text);
+  Scoring s = score(models, reference ? &*reference : nullptr, text, protocol, common);
+  for (size_t i = 0; i < rows.size(); ++i) rows[i].scores = std::move(s.results[i]);
+  for (size_t i = 0; o.certify && i < rows.size(); ++i) {
+    write_certificate(models[i], *reference, text, protocol, rows[i].scores, common);
+  }
 
   if (common.json) {
     Json j{{"text", o.text},
            {"protocol", protocol.to_string()},
            {"context", protocol.context},
-           {"windows", windows.size()}};
+           {"windows", s.windows}};
     if (!o.against.empty()) j["reference"] = o.against;
     for (const Row& r : rows) j["models"].push_back(json_of(r));
     fmt::print("{}\n", j.dump(2));
     return;
   }
-  fmt::print("{}: {}; {} tokens scored{}\n\n", o.text, protocol.to_string(), scored,
+  fmt::print("{}: {}; {} tokens scored{}\n\n", o.text, protocol.to_string(), s.scored,
              o.against.empty() ? "" : fmt::format(", against {}", o.against));
   if (rows.size() == 1) {
     print_one(rows.front());
@@ -163,6 +156,8 @@ Run setup(CLI::App& app) {
   app.add_option("models", o->models, "one model or several; all are scored in one go")->required();
   app.add_option("--text,-f", o->text, "UTF-8 text to predict; - for standard input")->required();
   app.add_option("--against", o->against, "the original: adds KL divergence and its company");
+  app.add_flag("--certify", o->certify,
+               "store the result in the model's own file, for inspect to show and check (with --against)");
   app.add_option("--protocol", o->protocol, "chunks: as llama.cpp; stride: full text, as Hugging Face")
       ->check(CLI::IsMember({"chunks", "stride"}))
       ->capture_default_str();
@@ -180,6 +175,7 @@ const Verb eval_verb{
     "eval", "measure a model on a text: perplexity, divergence from the original",
     "nibble eval out.gguf --text wiki.txt\n"
     "nibble eval out.gguf --text wiki.txt --against ./my-llama\n"
+    "nibble eval out.gguf --text wiki.txt --against ./my-llama --certify\n"
     "nibble eval a.gguf b.gguf c/ --text wiki.txt --against ./my-llama --ctx 512 --chunks 100",
     setup};
 

@@ -3,6 +3,8 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
+#include "base/error.h"
+#include "cli/certificate.h"
 #include "cli/verb.h"
 #include "eval/compare.h"
 #include "eval/module_sizes.h"
@@ -15,7 +17,8 @@ using Json = nlohmann::ordered_json;
 
 struct Options {
   std::string model, against;
-  bool tensors = false, kv = false;
+  std::string text;
+  bool tensors = false, kv = false, check = false;
   int depth = 4;
 };
 
@@ -101,6 +104,7 @@ class Report {
       j["modules"].push_back(
           {{"name", m.name}, {"weights", m.weights}, {"bytes", m.bytes}, {"tensors", m.tensors}});
     }
+    for (const Certificate& c : certificates(c_)) j["certificates"].push_back(Json::parse(c.to_json()));
     for (size_t i = 0; i < c_.tensors().size(); ++i) {
       const CanonicalTensor& t = c_.tensors()[i];
       Json row{{"name", t.name},
@@ -203,6 +207,11 @@ bool inspect_vocabulary(const Options& o, const Common& common) {
 void inspect(const Options& o, const Common& common) {
   if (inspect_vocabulary(o, common)) return;
   const Checkpoint model = open_checkpoint(o.model);
+  if (o.check) {
+    if (!o.text.empty() && o.against.empty())
+      throw Error(ErrorKind::usage, "to measure a certificate again --text needs --against", "");
+    return check_certificates(model, {o.text, o.against}, common);
+  }
   Report report(model, o);
   if (!o.against.empty()) {
     ThreadPool pool(common.threads);
@@ -213,6 +222,7 @@ void inspect(const Options& o, const Common& common) {
     fmt::print("{}\n", report.json().dump(2));
   } else {
     report.print();
+    print_certificates(model);
   }
 }
 
@@ -220,6 +230,9 @@ Run setup(CLI::App& app) {
   auto o = std::make_shared<Options>();
   app.add_option("model", o->model, "Hugging Face folder, safetensors, torch or GGUF file")->required();
   app.add_option("--against", o->against, "the original: adds the error of every tensor");
+  app.add_flag("--check", o->check,
+               "are the weights the certified ones; with --text and --against: measure the figures again");
+  app.add_option("--text,-f", o->text, "the text of the certificate to check");
   app.add_flag("--tensors", o->tensors, "list every tensor");
   app.add_flag("--metadata", o->kv, "list the metadata");
   app.add_option("--depth", o->depth, "how deep to list modules")
@@ -234,7 +247,8 @@ extern const Verb inspect_verb;
 const Verb inspect_verb{"inspect", "show what a model is made of, and what quantization did to each tensor",
                         "nibble inspect out.gguf\n"
                         "nibble inspect out.gguf --against ./my-llama\n"
-                        "nibble inspect out.gguf --tensors --metadata",
+                        "nibble inspect out.gguf --tensors --metadata\n"
+                        "nibble inspect out.gguf --check --against ./my-llama --text wiki.txt",
                         setup};
 
 }  // namespace nibble::cli

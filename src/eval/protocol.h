@@ -22,6 +22,7 @@ struct Protocol {
   int64_t stride = 256;     ///< Kind::stride only
   int64_t max_windows = 0;  ///< 0: the whole text
 
+  bool operator==(const Protocol&) const = default;
   /// "chunks of 256, second half scored, first 100".
   std::string to_string() const;
 };
