@@ -3,6 +3,7 @@
 #include <span>
 
 #include "formats/kquant_signed.h"
+#include "formats/plain_weights.h"
 #include "formats/super_search.h"
 
 namespace nibble {
@@ -10,6 +11,7 @@ namespace {
 
 using fitting::AffineStarts;
 using fitting::IntegerGrid;
+using fitting::PlainWeights;
 using fitting::ScaleStarts;
 
 template <int Count>
@@ -34,7 +36,8 @@ Params fit_signed(const IntegerGrid& grid, const ScaleStarts& starts, int low, i
 }  // namespace
 
 KAffine<16> Q2_K::fit(const float* x, const float* importance) {
-  return fit_affine<16>(3, 15, {-0.1f, 0.3f, 0.1f}, 0.12f, x, importance);
+  const PlainWeights<256> w(x, importance);
+  return fit_affine<16>(3, 15, {-0.1f, 0.3f, 0.1f}, 0.12f, x, w.data());
 }
 
 KAffine<8> Q4_K::fit(const float* x, const float* importance) {
@@ -47,7 +50,8 @@ KAffine<8> Q5_K::fit(const float* x, const float* importance) {
 
 KScale Q3_K::fit(const float* x, const float* importance) {
   static constexpr int candidates[] = {-32, 31, -31, 30, -30, 29, -29, 28, -28};
-  return fit_signed<KScale>({-4, 3}, {2.0f, 5.0f, 0.25f, true}, -32, 31, candidates, 0.05f, x, importance);
+  const PlainWeights<256> w(x, importance);
+  return fit_signed<KScale>({-4, 3}, {2.0f, 5.0f, 0.25f, true}, -32, 31, candidates, 0.05f, x, w.data());
 }
 
 KScale Q6_K::fit(const float* x, const float* importance) {
