@@ -1,16 +1,13 @@
 #include "formats/ggml_legacy.h"
 
 #include "formats/affine_search.h"
-#include "formats/scale_search.h"
 
 namespace nibble {
 
 using fitting::fit_f16_affine;
-using fitting::fit_f16_scale;
-using fitting::IntegerGrid;
 
 LegacyScale Q4_0::fit(const float* x, const float* importance) {
-  return LegacyScale::of(fit_f16_scale<32>(IntegerGrid{-8, 7}, {5.5f, 9.0f, 0.125f, true}, 2, x, importance));
+  return fitting::fit_alone<Q4_0>(x, importance);
 }
 
 LegacyAffine Q4_1::fit(const float* x, const float* importance) {
@@ -19,8 +16,7 @@ LegacyAffine Q4_1::fit(const float* x, const float* importance) {
 }
 
 LegacyScale Q5_0::fit(const float* x, const float* importance) {
-  return LegacyScale::of(
-      fit_f16_scale<32>(IntegerGrid{-16, 15}, {12.0f, 17.0f, 0.125f, true}, 2, x, importance));
+  return fitting::fit_alone<Q5_0>(x, importance);
 }
 
 LegacyAffine Q5_1::fit(const float* x, const float* importance) {
@@ -30,8 +26,7 @@ LegacyAffine Q5_1::fit(const float* x, const float* importance) {
 
 // At 8 bits the f16 steps of the scale are as coarse as the distances between local minima: try each.
 LegacyScale Q8_0::fit(const float* x, const float* importance) {
-  return LegacyScale::of(
-      fit_f16_scale<32>(IntegerGrid{-127, 127}, {119.0f, 128.0f, 0.125f, false}, 4, x, importance));
+  return fitting::fit_alone<Q8_0>(x, importance);
 }
 
 }  // namespace nibble

@@ -5,6 +5,7 @@
 
 #include "base/half.h"
 #include "formats/format.h"
+#include "formats/lane_scale.h"
 
 // ggml's first block formats: 32 weights with an f16 scale, and in the *_1 formats an f16 offset. Layouts:
 // ggml/src/ggml-common.h. Byte j of the nibbles holds weight j low and weight j + 16 high.
@@ -22,6 +23,14 @@ struct LegacyScale {
   }
   Code round(float x, float low, float high) const noexcept {
     return static_cast<Code>(std::nearbyint(std::clamp(x * inverse, low, high)) - low);
+  }
+  /// The best scales of L::width blocks of 32.
+  template <class L>
+  static void fit_lanes(const fitting::LaneInput<L>& in, const fitting::ScalePlan& plan,
+                        LegacyScale* out) noexcept {
+    uint16_t stored[L::width];
+    fitting::fit_f16_scales<L, 32>(in, plan, stored);
+    for (int w = 0; w < L::width; ++w) out[w] = of(stored[w]);
   }
 };
 
@@ -56,6 +65,10 @@ struct Q4_0 {
   using Params = LegacyScale;
 
   static Params fit(const float* x, const float* importance);
+  template <class L>
+  static void fit_lanes(const fitting::LaneInput<L>& in, Params* out) noexcept {
+    Params::fit_lanes(in, {{-8, 7, 11}, 5.5f, 9.0f, 0.125f, 2, 2}, out);
+  }
   static Code round(float x, const Params& p, int) { return p.round(x, -8, 7); }
   static float value(Code c, const Params& p, int) { return static_cast<float>(c - 8) * p.d; }
   static void pack(const Code* codes, const Params& p, Block& b) {
@@ -131,6 +144,10 @@ struct Q5_0 {
   using Params = LegacyScale;
 
   static Params fit(const float* x, const float* importance);
+  template <class L>
+  static void fit_lanes(const fitting::LaneInput<L>& in, Params* out) noexcept {
+    Params::fit_lanes(in, {{-16, 15, 10}, 12.0f, 17.0f, 0.125f, 2, 2}, out);
+  }
   static Code round(float x, const Params& p, int) { return p.round(x, -16, 15); }
   static float value(Code c, const Params& p, int) { return static_cast<float>(c - 16) * p.d; }
   static void pack(const Code* codes, const Params& p, Block& b) {
@@ -199,6 +216,10 @@ struct Q8_0 {
   using Params = LegacyScale;
 
   static Params fit(const float* x, const float* importance);
+  template <class L>
+  static void fit_lanes(const fitting::LaneInput<L>& in, Params* out) noexcept {
+    Params::fit_lanes(in, {{-127, 127, 7}, 119.0f, 128.0f, 0.125f, 2, 4}, out);
+  }
   static Code round(float x, const Params& p, int) { return p.round(x, -127, 127); }
   static float value(Code c, const Params& p, int) { return static_cast<float>(c - 127) * p.d; }
   static void pack(const Code* codes, const Params& p, Block& b) {

@@ -20,6 +20,8 @@ TEST(Symbols, InstructionSetFilesEmitNothingTheLinkerMayShare) {
       ours = ours || text.find(name) != std::string::npos;
     if (!ours) continue;
     // path:member:address type name
+    // A pointer to the handler of exceptions is data, the same in every file.
+    if (text.find("DW.ref.__gxx_personality") != std::string::npos) continue;
     const size_t type = text.find(' ');
     ASSERT_NE(type, std::string::npos) << text;
     EXPECT_EQ(std::string("WwVvu").find(text.at(type + 1)), std::string::npos) << "weak symbol: " << text;

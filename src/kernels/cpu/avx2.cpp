@@ -6,6 +6,8 @@
 #define BLOCK_M 2
 #define BLOCK_N 2
 #include "kernels/cpu/generic.inc"
+#define ENCODE_TABLE encode_avx2
+#include "kernels/cpu/encode.inc"
 
 namespace nibble {
 namespace {

@@ -6,6 +6,8 @@
 #define BLOCK_M 4
 #define BLOCK_N 4
 #include "kernels/cpu/generic.inc"
+#define ENCODE_TABLE encode_avx512
+#include "kernels/cpu/encode.inc"
 
 namespace nibble {
 namespace {

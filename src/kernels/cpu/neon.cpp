@@ -6,6 +6,8 @@
 #define BLOCK_M 4
 #define BLOCK_N 1
 #include "kernels/cpu/generic.inc"
+#define ENCODE_TABLE encode_neon
+#include "kernels/cpu/encode.inc"
 
 namespace nibble {
 namespace {

@@ -4,6 +4,8 @@
 #define BLOCK_M 2
 #define BLOCK_N 1
 #include "kernels/cpu/generic.inc"
+#define ENCODE_TABLE encode_scalar
+#include "kernels/cpu/encode.inc"
 
 namespace nibble {
 namespace {

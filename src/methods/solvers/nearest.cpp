@@ -1,3 +1,4 @@
+#include "kernels/encode.h"
 #include "methods/solver.h"
 
 namespace nibble {
@@ -13,6 +14,11 @@ class Nearest final : public Solver {
     const auto total = static_cast<int64_t>(w.x.size());
     const int64_t cols = w.shape.cols();
     const bool weighted = !w.stats.importance.empty();
+    if (const EncodeBlocks encode = block_encoder(w.format, isa_level()); encode != nullptr) {
+      encode({w.x.data(), weighted ? w.stats.importance.data() : nullptr, cols, w.first_block * block % cols,
+              total / block, w.planes[0]});
+      return;
+    }
     std::vector<Code> codes(static_cast<size_t>(std::min(block, total)));
     std::vector<float> weights(weighted ? codes.size() : 0);
     std::vector<std::byte*> at(w.planes.size());

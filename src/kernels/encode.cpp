@@ -1,0 +1,32 @@
+#include "kernels/encode.h"
+
+namespace nibble {
+namespace {
+
+const EncodeRows& encode_rows(IsaLevel level) {
+  switch (level) {
+#if defined(__x86_64__)
+    case IsaLevel::avx2:
+      return encode_avx2;
+    case IsaLevel::avx512:
+      return encode_avx512;
+#elif defined(__aarch64__)
+    case IsaLevel::neon:
+      return encode_neon;
+#endif
+    default:
+      return encode_scalar;
+  }
+}
+
+}  // namespace
+
+EncodeBlocks block_encoder(const Format& format, IsaLevel level) {
+  const EncodeRows& rows = encode_rows(level);
+  for (int i = 0; i < rows.count; ++i) {
+    if (format.info().name == rows.rows[i].format) return rows.rows[i].run;
+  }
+  return nullptr;
+}
+
+}  // namespace nibble
