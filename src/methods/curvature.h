@@ -1,0 +1,27 @@
+#pragma once
+
+#include <vector>
+
+#include "methods/solver.h"
+
+namespace nibble {
+
+/// The error of a row of weights as a quadratic form: e H eᵀ with e = w - decoded w, H the damped Hessian of
+/// the inputs. With H = R Rᵀ, R upper triangular, the form is sum over j of d_j (e_j + sum over i < j of
+/// e_i m_ij)², d_j = R_jj², m_ij = R_ij / R_jj: given the errors of the columns before j, the best value of
+/// column j is the grid point nearest to w_j + sum e_i m_ij. That is GPTQ (arXiv 2210.17323) written as LDLQ
+/// (arXiv 2307.13304, whose theorem 6 shows that they are the same), and needs no inverse.
+struct Curvature final : Prepared {
+  int64_t n = 0;
+  int passes = 0;        ///< of descent
+  std::vector<float> h;  ///< [n, n] damped
+  std::vector<float> m;  ///< [n, n] upper triangular with a unit diagonal
+  std::vector<float> d;  ///< [n]
+
+  /// Throws Error{bad_input} if the Hessian is missing, holds NaN, infinity or a negative diagonal, is zero,
+  /// or cannot be factored with any damping up to its mean diagonal.
+  static std::shared_ptr<const Curvature> of(const Stats& stats, const SolverOptions& options,
+                                             ThreadPool& pool);
+};
+
+}  // namespace nibble
