@@ -9,8 +9,9 @@ namespace nibble {
 namespace {
 
 constexpr int64_t rows_at_once = 32;
-constexpr int64_t panel = 128;
-constexpr int64_t long_block = 256;  ///< beyond, parameters are fitted once
+constexpr int64_t panel = 128;       ///< columns whose errors are fed to all later ones together
+constexpr int64_t long_block = 256;  ///< beyond, the parameters are fitted once
+constexpr int refits = 2;
 
 /// y += a * x
 void add_scaled(float* y, float a, const float* x, int64_t n) noexcept {
@@ -26,24 +27,29 @@ RowSolver::RowSolver(const Window& window, const Curvature& curvature)
       block_(window.format.block(window.shape)),
       width_(window.format.vector_width()),
       aligned_(cols_ % block_ == 0),
-      planes_(window.planes.size()) {
+      planes_(window.planes.size()),
+      trial_(std::make_unique<Trial>()) {
   if (c_.n != cols_)
     fail(ErrorKind::bad_input, "a Hessian of {} inputs met a matrix of {} columns", c_.n, cols_);
   if (cols_ % width_ != 0 || (!aligned_ && width_ > 1)) {
     fail(ErrorKind::unsupported, "rows of {} cannot be cut into the vectors of {} that {} rounds at once",
          cols_, width_, window.format.spec().to_string());
   }
+  const auto n = static_cast<size_t>(block_);
+  trial_->feed.resize(n);
+  trial_->values.resize(n);
+  trial_->wanted.resize(n);
+  trial_->codes.resize(n);
+  target_.resize(n);
+  scratch_.resize(n);
+  weight_.resize(n);
+  wanted_.resize(n);
 }
 
 void RowSolver::run() {
   const int64_t rows = static_cast<int64_t>(w_.x.size()) / cols_;
   const int64_t step = aligned_ ? rows_at_once : rows;
   for (int64_t row = 0; row < rows; row += step) solve_rows(row, std::min(step, rows - row));
-}
-
-RowSolver::Segment RowSolver::segment(int64_t row, int64_t column) const {
-  const int64_t flat = row * cols_ + column, b = flat / block_;
-  return {column, std::min(cols_, column + (b + 1) * block_ - flat), b, flat - b * block_};
 }
 
 void RowSolver::solve_rows(int64_t row, int64_t rows) {
@@ -58,29 +64,40 @@ void RowSolver::solve_rows(int64_t row, int64_t rows) {
   params_.resize((size + static_cast<size_t>(block_) - 1) / static_cast<size_t>(block_));
   if (!aligned_) fit_all();
   feed_back();
-  descend_codes();
+  descend();
   pack_rows();
 }
+
+RowSolver::Segment RowSolver::segment(int64_t row, int64_t column) const {
+  const int64_t flat = row * cols_ + column, b = flat / block_;
+  return {column, std::min(cols_, column + (b + 1) * block_ - flat), b, flat - b * block_};
+}
+
+void RowSolver::point_at(int64_t block) {
+  block_pointers(w_.info, w_.planes.data(), first_block_ + block, planes_.data());
+}
+
+bool RowSolver::short_blocks() const noexcept { return aligned_ && block_ <= long_block; }
 
 /// Parameters from the weights as they are, where a block is no part of a row.
 void RowSolver::fit_all() {
   const int64_t total = rows_ * cols_;
-  std::vector<float> weight(static_cast<size_t>(block_));
   for (size_t b = 0; b < params_.size(); ++b) {
     const int64_t begin = static_cast<int64_t>(b) * block_, n = std::min(block_, total - begin);
     for (int64_t i = 0; i < n; ++i)
-      weight[static_cast<size_t>(i)] = c_.d[static_cast<size_t>((begin + i) % cols_)];
-    block_pointers(w_.info, w_.planes.data(), first_block_ + static_cast<int64_t>(b), planes_.data());
-    w_.format.fit(x_ + begin, weight.data(), n, planes_.data(), params_[b]);
+      weight_[static_cast<size_t>(i)] = c_.d[static_cast<size_t>((begin + i) % cols_)];
+    point_at(static_cast<int64_t>(b));
+    w_.format.fit(x_ + begin, weight_.data(), n, planes_.data(), params_[b]);
   }
 }
 
 void RowSolver::feed_back() {
-  const int64_t step = block_ <= long_block ? std::max<int64_t>(1, panel / block_) * block_ : panel;
+  const int64_t step = short_blocks() ? std::max<int64_t>(1, panel / block_) * block_ : panel;
   const CpuKernels& kernels = cpu_kernels();
   for (int64_t from = 0; from < cols_;) {
-    int64_t to = std::min(cols_, from + (aligned_ ? step : panel));
-    if (aligned_ && block_ > long_block) to = std::min(to, (from / block_ + 1) * block_);
+    int64_t to = std::min(cols_, from + step);
+    // A long block begins with a panel, so that the errors before it have reached all of it.
+    if (aligned_ && !short_blocks()) to = std::min(to, (from / block_ + 1) * block_);
     for (int64_t r = 0; r < rows_; ++r) {
       for (int64_t j = from; j < to;) {
         Segment s = segment(r, j);
@@ -97,29 +114,30 @@ void RowSolver::feed_back() {
   }
 }
 
-/// What the weights of a block should become if their later columns could still take any value: the errors so
+/// What the weights of a block should become if its later columns could still take any value: the errors so
 /// far are made up for.
-void RowSolver::compensate(int64_t row, const Segment& s, float* target) const {
-  const float* feed = feed_.data() + row * cols_;
+void RowSolver::compensate(int64_t row, const Segment& s, float* target) {
   const float* x = x_ + row * cols_;
-  std::vector<float> f(feed + s.begin, feed + s.end);
+  std::copy_n(feed_.data() + row * cols_ + s.begin, s.end - s.begin, scratch_.data());
   for (int64_t j = s.begin; j < s.end; ++j) {
-    const float e = -f[static_cast<size_t>(j - s.begin)];
-    target[j - s.begin] = x[j] - e;
-    if (e == 0) continue;
-    add_scaled(f.data() + (j + 1 - s.begin), e, c_.m.data() + j * cols_ + j + 1, s.end - j - 1);
+    const int64_t i = j - s.begin;
+    const float e = -scratch_[static_cast<size_t>(i)];
+    target[i] = x[j] - e;
+    if (e != 0) add_scaled(scratch_.data() + i + 1, e, c_.m.data() + j * cols_ + j + 1, s.end - j - 1);
   }
 }
 
+/// Rounds the columns of a segment one after the other and feeds their errors to those before `to`; the loss
+/// is what the segment adds to e H eᵀ if all later columns make up for it.
 double RowSolver::round_columns(int64_t row, const Segment& s, int64_t to, const Params& params, float* feed,
                                 Code* codes, float* values, float* wanted) const {
   const float* x = x_ + row * cols_;
   double loss = 0;
   for (int64_t j = s.begin; j < s.end; j += width_) {
     const int64_t i = j - s.begin;
-    for (int64_t k = 0; k < width_; ++k) wanted[i + k] = x[j + k] + feed[i + k];
-    for (int64_t k = 1; k < width_; ++k) {
-      // Within a vector that is rounded at once, each column is where the others before it would make up.
+    for (int64_t k = 0; k < width_; ++k) {
+      wanted[i + k] = x[j + k] + feed[i + k];
+      // Within a vector that is rounded at once, each column makes up for the others before it.
       for (int64_t l = 0; l < k; ++l)
         wanted[i + k] += (x[j + l] - wanted[i + l]) * c_.m[static_cast<size_t>((j + l) * cols_ + j + k)];
     }
@@ -134,60 +152,43 @@ double RowSolver::round_columns(int64_t row, const Segment& s, int64_t to, const
   return loss;
 }
 
-void RowSolver::forward(int64_t row, const Segment& s, int64_t to) {
-  const int64_t n = s.end - s.begin, base = row * cols_ + s.begin;
+/// Parameters of a block, from its compensated weights; a short block is rounded on trial, and fitted again
+/// to the weights that each column was in the end asked for, as long as that lowers the loss.
+void RowSolver::fit_block(int64_t row, const Segment& s) {
   Params& params = params_[static_cast<size_t>(s.block)];
-  float* feed = feed_.data() + base;
-  std::vector<float> wanted(static_cast<size_t>(n));
-  if (aligned_ && s.at == 0) {
-    block_pointers(w_.info, w_.planes.data(), first_block_ + s.block, planes_.data());
-    const Segment whole{s.begin, s.begin + block_, s.block, 0};
-    std::vector<float> target(static_cast<size_t>(block_));
-    compensate(row, whole, target.data());
-    w_.format.fit(target.data(), c_.d.data() + s.begin, block_, planes_.data(), params);
+  const float* weight = c_.d.data() + s.begin;
+  point_at(s.block);
+  compensate(row, s, target_.data());
+  w_.format.fit(target_.data(), weight, block_, planes_.data(), params);
+  if (!short_blocks() || block_ == 1) return;
+  Trial& t = *trial_;
+  t.params = params;
+  double least = INFINITY;
+  for (int k = 0; k <= refits; ++k) {
+    std::copy_n(feed_.data() + row * cols_ + s.begin, block_, t.feed.data());
+    const double loss = round_columns(row, s, s.end, t.params, t.feed.data(), t.codes.data(), t.values.data(),
+                                      t.wanted.data());
+    if (!(loss < least)) return;
+    least = loss;
+    params = t.params;
+    if (k < refits) w_.format.fit(t.wanted.data(), weight, block_, planes_.data(), t.params);
   }
-  round_columns(row, s, to, params, feed, codes_.data() + base, value_.data() + base, wanted.data());
-  for (int64_t j = 0; j < n; ++j)
-    error_[static_cast<size_t>(base + j)] = x_[base + j] - value_[static_cast<size_t>(base + j)];
 }
 
-void RowSolver::descend_codes() {
-  const CpuKernels& kernels = cpu_kernels();
-  for (int pass = 0; pass < c_.passes; ++pass) {
-    std::fill(feed_.begin(), feed_.end(), 0.0f);
-    kernels.weighted_sum(
-        {error_.data(), rows_, cols_, c_.h.data(), cols_, cols_, cols_, feed_.data(), cols_});
-    int64_t changed = 0;
-    for (int64_t j = 0; j < cols_; ++j) {
-      const float* h = c_.h.data() + j * cols_;
-      const float curvature = h[j], inverse = 1 / curvature;
-      for (int64_t r = 0; r < rows_; ++r) {
-        const int64_t at = r * cols_ + j;
-        const auto u = static_cast<size_t>(at);
-        const Segment s = segment(r, j);
-        const float slope = feed_[u], wanted = value_[u] + slope * inverse;
-        Code code;
-        float value;
-        w_.format.round(&wanted, s.at, 1, params_[static_cast<size_t>(s.block)], &code, &value);
-        const float step = value - value_[u];
-        if (!(step * (curvature * step - 2 * slope) < 0)) continue;
-        codes_[u] = code;
-        value_[u] = value;
-        error_[u] = x_[at] - value;
-        const float minus = -step;
-        kernels.weighted_sum({&minus, 1, 1, h, 1, cols_, cols_, feed_.data() + r * cols_, cols_});
-        ++changed;
-      }
-    }
-    if (changed == 0) break;
-  }
+void RowSolver::forward(int64_t row, const Segment& s, int64_t to) {
+  const int64_t base = row * cols_ + s.begin;
+  if (aligned_ && s.at == 0) fit_block(row, {s.begin, s.begin + block_, s.block, 0});
+  round_columns(row, s, to, params_[static_cast<size_t>(s.block)], feed_.data() + base, codes_.data() + base,
+                value_.data() + base, wanted_.data());
+  for (int64_t i = base; i < base + s.end - s.begin; ++i)
+    error_[static_cast<size_t>(i)] = x_[i] - value_[static_cast<size_t>(i)];
 }
 
 void RowSolver::pack_rows() {
   const int64_t total = rows_ * cols_;
   for (size_t b = 0; b < params_.size(); ++b) {
     const int64_t begin = static_cast<int64_t>(b) * block_;
-    block_pointers(w_.info, w_.planes.data(), first_block_ + static_cast<int64_t>(b), planes_.data());
+    point_at(static_cast<int64_t>(b));
     w_.format.pack(codes_.data() + begin, std::min(block_, total - begin), params_[b], planes_.data());
   }
 }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <memory>
 #include <vector>
 
 #include "methods/curvature.h"
@@ -10,7 +11,9 @@ namespace nibble {
 /// two of them), so a few are carried through all columns at once, block by block of the format:
 ///  1. feedback: the parameters of a block are fitted to what its weights should be after the errors so far,
 ///     then column after column is rounded and its error fed to the columns that follow;
-///  2. descent: with everything rounded, codes move one at a time where that lowers e H eᵀ.
+///  2. descent (row_descent.cpp): with everything rounded, single codes and the parameters of whole blocks
+///     change wherever that lowers e H eᵀ.
+/// What each step gains: docs/solvers.md.
 class RowSolver {
  public:
   RowSolver(const Window& window, const Curvature& curvature);
@@ -23,16 +26,31 @@ class RowSolver {
     int64_t block;       ///< among the blocks of the rows at hand
     int64_t at;          ///< position of `begin` in the block
   };
+  /// One block in another rounding, to be compared with the one at hand.
+  struct Trial {
+    Params params;
+    std::vector<float> feed, values, wanted;  ///< [block]
+    std::vector<Code> codes;
+  };
 
   void solve_rows(int64_t row, int64_t rows);
   Segment segment(int64_t row, int64_t column) const;
+  void point_at(int64_t block);
+  bool short_blocks() const noexcept;
+
   void fit_all();
   void feed_back();
+  void fit_block(int64_t row, const Segment& s);
   void forward(int64_t row, const Segment& s, int64_t to);
   double round_columns(int64_t row, const Segment& s, int64_t to, const Params& params, float* feed,
                        Code* codes, float* values, float* wanted) const;
-  void compensate(int64_t row, const Segment& s, float* target) const;
-  void descend_codes();
+  void compensate(int64_t row, const Segment& s, float* target);
+
+  void descend();
+  int64_t descend_codes();
+  int64_t descend_parameters();
+  bool try_block(int64_t row, int64_t column, float share);
+
   void pack_rows();
 
   const Window& w_;
@@ -42,11 +60,13 @@ class RowSolver {
   int64_t rows_ = 0;         ///< at hand
   int64_t first_block_ = 0;  ///< of the rows at hand within the window
   const float* x_ = nullptr;
-  std::vector<float> feed_, value_;  ///< [rows, cols]; feed: sum of e_i m_ij, later the gradient e H
-  std::vector<float> error_;         ///< [rows, cols]
+  std::vector<float> feed_;           ///< [rows, cols] sum of e_i m_ij; in the descent the slope e H
+  std::vector<float> value_, error_;  ///< [rows, cols] decoded weights, and x minus them
   std::vector<Code> codes_;
   std::vector<Params> params_;  ///< of each block of the rows at hand
   std::vector<std::byte*> planes_;
+  std::unique_ptr<Trial> trial_;
+  std::vector<float> target_, scratch_, weight_, wanted_;
 };
 
 }  // namespace nibble
