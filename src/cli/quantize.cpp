@@ -1,11 +1,7 @@
 #include <CLI/CLI.hpp>
-#include <filesystem>
-#include <nlohmann/json.hpp>
 
+#include "cli/job_verb.h"
 #include "cli/output_path.h"
-#include "cli/verb.h"
-#include "pipeline/job.h"
-#include "pipeline/mix.h"
 
 namespace nibble::cli {
 namespace {
@@ -14,9 +10,9 @@ struct Options {
   std::string input, output, type, to;
   int threads = 0;  // llama-quantize's fourth word
   std::vector<std::string> tensor, keep;
-  std::string output_type, embedding_type, ledger, solver = "nearest";
-  bool pure = false, leave_output = false, substitute = false, requantize = false, drop_unknown = false,
-       dry_run = false, fresh = false;
+  std::string output_type, embedding_type, solver = "nearest";
+  bool pure = false, leave_output = false, substitute = false, requantize = false;
+  JobWords job;
 };
 
 Recipe recipe_of(const Options& o) {
@@ -40,69 +36,11 @@ Recipe recipe_of(const Options& o) {
   return r;
 }
 
-nlohmann::ordered_json summary(const QuantizationPlan& plan, const Preflight& p) {
-  nlohmann::ordered_json j{{"weights", p.weights},     {"bytes_in", p.bytes_in},
-                           {"bytes_out", p.bytes_out}, {"bits_per_weight", p.bits_per_weight},
-                           {"memory_bound", p.memory}, {"disk_free", p.disk_free}};
-  j["formats"] = plan.ledger.count_by_format();
-  return j;
-}
-
-void print_preflight(const QuantizationPlan& plan, const Preflight& p, const std::string& output) {
-  fmt::print(stderr, "{}: {} weights, {} -> {}, {:.3f} bits per weight\n", plan.file.checkpoint().arch().name,
-             p.weights, human_bytes(static_cast<double>(p.bytes_in)),
-             human_bytes(static_cast<double>(p.bytes_out)), p.bits_per_weight);
-  std::string formats;
-  for (const auto& [format, count] : plan.ledger.count_by_format()) {
-    formats += fmt::format("{}{} x {}", formats.empty() ? "" : ", ", count, format);
-  }
-  fmt::print(stderr, "tensors: {}\nneeds {} of memory at most; {} has {} free\n", formats,
-             human_bytes(static_cast<double>(p.memory)),
-             std::filesystem::absolute(output).parent_path().string(),
-             human_bytes(static_cast<double>(p.disk_free)));
-  for (const LedgerLine& l : plan.ledger.lines) {
-    if (l.fate == Fate::substituted) {
-      fmt::print(stderr, "substituted: {} is {} instead of {}: {}\n", l.target, l.to, l.asked, l.reason);
-    } else if (l.fate == Fate::dropped) {
-      fmt::print(stderr, "dropped: {}: {}\n", l.source, l.reason);
-    }
-  }
-}
-
 void quantize(const Options& o, const Common& common) {
   const Recipe recipe = recipe_of(o);
-  const Checkpoint source = open_checkpoint(o.input);
-  const Target target = target_of(o.output);
-  refuse_own_source(source, o.output);
-  refuse_unknown(source, o.drop_unknown);
-  const QuantizationPlan plan = plan_quantization(source, target, recipe);
-  ThreadPool pool(o.threads > 0 ? o.threads : common.threads);
-  const Preflight p = preflight(plan, o.output, pool.threads());
-  if (!common.quiet && !common.json) print_preflight(plan, p, o.output);
-  if (!o.ledger.empty()) write_text(o.ledger, plan.ledger.to_json() + "\n");
-  nlohmann::ordered_json j = summary(plan, p);
-  if (o.dry_run) {
-    if (common.json) {
-      j["ledger"] = nlohmann::ordered_json::parse(plan.ledger.to_json());
-      fmt::print("{}\n", j.dump(2));
-    } else {
-      fmt::print("{}", plan.ledger.to_text());
-    }
-    return;
-  }
-  Progress progress(common.progress_style());
-  const JobResult result = run_job(plan, {o.output, o.fresh}, pool, progress);
-  if (common.json) {
-    j["seconds"] = result.seconds;
-    j["resumed_tensors"] = result.resumed;
-    j["output"] = result.path;
-    fmt::print("{}\n", j.dump(2));
-  } else if (!common.quiet) {
-    if (result.resumed > 0)
-      fmt::print(stderr, "{} tensors were finished by an earlier try\n", result.resumed);
-    fmt::print(stderr, "{} is complete: {} in {}\n", result.path,
-               human_bytes(static_cast<double>(p.bytes_out)), human_seconds(result.seconds));
-  }
+  const Checkpoint source = open_source(o.input, o.output, o.job);
+  run_planned(plan_quantization(source, target_of(o.output), recipe), o.output, "quantize", o.job, common,
+              o.threads);
 }
 
 Run setup(CLI::App& app) {
@@ -126,10 +64,7 @@ Run setup(CLI::App& app) {
   app.add_flag("--allow-substitution", o->substitute,
                "where a shape does not fit, take the nearest format that does");
   app.add_flag("--allow-requantize", o->requantize, "accept a source that is already quantized");
-  app.add_flag("--drop-unknown", o->drop_unknown, "leave out tensors that the architecture does not know");
-  app.add_flag("--dry-run", o->dry_run, "print what would be done to every tensor, and stop");
-  app.add_option("--ledger", o->ledger, "write the account of every tensor to this JSON file");
-  app.add_flag("--fresh", o->fresh, "begin anew even if an earlier try can be resumed");
+  o->job.add_to(app);
   return [o](const Common& common) { quantize(*o, common); };
 }
 

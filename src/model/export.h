@@ -5,7 +5,6 @@
 #include <string>
 #include <vector>
 
-#include "base/pool.h"
 #include "containers/gguf_value.h"
 #include "containers/output_plan.h"
 #include "model/checkpoint.h"
@@ -83,14 +82,5 @@ int file_type_of(const Format& format);
 /// Where every byte will stand: a GGUF file, or a folder with its further files. `shard_size` as in
 /// plan_safetensors; GGUF files are never split.
 OutputPlan plan_output(const ExportPlan& plan, const std::string& path, uint64_t shard_size = 0);
-
-/// Told after every piece of a tensor: bytes written by it, and the tensor.
-using ExportProgress = std::function<void(uint64_t bytes, const ExportTensor& tensor)>;
-
-/// Writes a plan whose formats are floats (or stored as they are) through a bounded window of rows, rounding
-/// to the nearest value. Throws Error{bad_input} naming a tensor whose values do not fit the format (beyond
-/// f16's range) and Error{interrupted}; nothing is left behind then.
-void write_export(const ExportPlan& plan, const std::string& path, ThreadPool& pool,
-                  const ExportProgress& progress = {}, uint64_t shard_size = 0);
 
 }  // namespace nibble

@@ -63,7 +63,7 @@ void require_f16_range(std::span<const float> x, const ExportTensor& t) {
   for (const float v : x) {
     if (std::fabs(v) >= 65520.0f) {
       throw Error(ErrorKind::bad_input, fmt::format("{} holds {}, which f16 cannot", t.name, v),
-                  "use bf16 or f32 for this tensor: --tensor '" + t.name + "=bf16'");
+                  "bf16 and f32 have the range");
     }
   }
 }
@@ -170,12 +170,12 @@ class Job {
     return t.hash() == expected;
   }
 
-  size_t run_all(Journal& journal) const {
+  size_t run_all(Journal& journal, const std::string& title) const {
     const auto& tensors = plan_.file.tensors;
     size_t resumed = 0;
     uint64_t total = 0;
     for (const LedgerLine& l : plan_.ledger.lines) total += l.bytes_out;
-    progress_.start("quantizing", total, "B");
+    progress_.start(title, total, "B");
     for (size_t next = 0; next < tensors.size();) {
       std::vector<Target> batch;
       size_t tasks = 0;
@@ -268,11 +268,20 @@ int64_t window_rows(const Format& format, const Shape& shape) {
 JobResult run_job(const QuantizationPlan& plan, const JobOptions& options, ThreadPool& pool,
                   Progress& progress) {
   const auto begin = std::chrono::steady_clock::now();
-  Output output(plan, options.output);
+  Output output(plan, options.output, options.shard_size);
   require_disk(preflight(plan, options.output, pool.threads()), options.output, output.already_on_disk());
   output.open(options.fresh);
   Journal journal(output.journal_path(), output.identity());
-  const size_t resumed = Job(plan, output, pool, progress).run_all(journal);
+  size_t resumed = 0;
+  try {
+    resumed = Job(plan, output, pool, progress).run_all(journal, options.title);
+  } catch (const Error& e) {
+    if (e.kind() == ErrorKind::bad_input) {
+      output.discard();
+      journal.remove();
+    }
+    throw;
+  }
   output.finish();
   journal.remove();
   const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - begin;

@@ -9,8 +9,10 @@
 namespace nibble {
 
 struct JobOptions {
-  std::string output;  ///< a .gguf file or a folder
-  bool fresh = false;  ///< do not resume an earlier try
+  std::string output;              ///< a .gguf file or a folder
+  bool fresh = false;              ///< do not resume an earlier try
+  uint64_t shard_size = 0;         ///< of a folder's weight files, as in plan_safetensors
+  std::string title = "quantize";  ///< what the progress says is being done
 };
 
 struct JobResult {
@@ -26,8 +28,9 @@ int64_t window_rows(const Format& format, const Shape& shape);
 /// Rounds every tensor window by window on all threads and writes it where it belongs. The output stands
 /// under its name only when it is complete; until then it is NAME.partial with a journal, from which the same
 /// command goes on after it was killed. The bytes do not depend on the number of threads or on interruptions.
-/// Throws Error{bad_input} naming a tensor with NaN or infinity, Error{interrupted} on Ctrl-C (what is done
-/// stays for resuming), Error{io}.
+/// Throws Error{bad_input} naming a tensor with NaN, infinity or a value beyond f16's range (nothing is left
+/// behind then: the same command can only fail again), Error{interrupted} on Ctrl-C (what is done stays for
+/// resuming), Error{io}.
 JobResult run_job(const QuantizationPlan& plan, const JobOptions& options, ThreadPool& pool,
                   Progress& progress);
 

@@ -27,8 +27,8 @@ std::string describe_source(const Checkpoint& source) {
 
 }  // namespace
 
-Output::Output(const QuantizationPlan& plan, const std::string& path)
-    : layout_(plan_output(plan.file, path)) {
+Output::Output(const QuantizationPlan& plan, const std::string& path, uint64_t shard_size)
+    : layout_(plan_output(plan.file, path, shard_size)) {
   Hasher hasher;
   const std::string text = fmt::format("{}\n{}\n{}\n{}", bytes_version, plan.recipe.to_string(),
                                        describe_source(plan.file.checkpoint()), plan.ledger.to_json());

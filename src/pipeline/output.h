@@ -12,7 +12,7 @@ namespace nibble {
 class Output {
  public:
   /// Lays the output out; touches no file. Throws Error{unsupported} for what the container cannot hold.
-  Output(const QuantizationPlan& plan, const std::string& path);
+  Output(const QuantizationPlan& plan, const std::string& path, uint64_t shard_size);
 
   /// Bytes of an earlier try that already take their place on the disk.
   uint64_t already_on_disk() const;
@@ -33,6 +33,8 @@ class Output {
   void sync() const { sink_->sync(); }
   /// Gives the files their names and writes the small ones (config, tokenizer). Then the output is complete.
   void finish();
+  /// Removes the partial files.
+  void discard() { sink_->discard(); }
 
  private:
   OutputPlan layout_;

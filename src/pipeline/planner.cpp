@@ -228,6 +228,26 @@ LedgerLine line_of(const ExportTensor& t, const Decision* d) {
   return l;
 }
 
+void add_dropped(const ExportPlan& file, Ledger& ledger) {
+  for (const UnclaimedTensor& t : file.dropped) {
+    LedgerLine l;
+    l.source = t.name;
+    l.fate = Fate::dropped;
+    l.reason = t.reason;
+    l.bytes_in = t.bytes;
+    ledger.lines.push_back(std::move(l));
+  }
+}
+
+/// general.file_type of a conversion: what most matrices are.
+int converted_file_type(const Checkpoint& source, const Format* type) {
+  if (type != nullptr) return file_type_of(*type);
+  for (const CanonicalTensor& t : source.tensors()) {
+    if (t.role == Role::attn_output) return file_type_of(float_choice(nullptr)(t, t.name, t.shape));
+  }
+  return 0;
+}
+
 }  // namespace
 
 QuantizationPlan plan_quantization(const Checkpoint& source, Target target, const Recipe& recipe) {
@@ -243,15 +263,25 @@ QuantizationPlan plan_quantization(const Checkpoint& source, Target target, cons
   Ledger ledger;
   for (const ExportTensor& t : file.tensors)
     ledger.lines.push_back(line_of(t, t.fixed ? nullptr : chooser.decision(t.name)));
-  for (const UnclaimedTensor& t : file.dropped) {
-    LedgerLine l;
-    l.source = t.name;
-    l.fate = Fate::dropped;
-    l.reason = t.reason;
-    l.bytes_in = t.bytes;
-    ledger.lines.push_back(std::move(l));
-  }
+  add_dropped(file, ledger);
   return {std::move(file), std::move(ledger), &solver, recipe};
+}
+
+QuantizationPlan plan_conversion(const Checkpoint& source, Target target, const Format* type) {
+  ExportPlan file = plan_export(source, target, float_choice(type), converted_file_type(source, type), type);
+  Recipe recipe;
+  recipe.type = type == nullptr ? "float" : type->spec().to_string();
+  Ledger ledger;
+  for (const ExportTensor& t : file.tensors) {
+    Decision d;
+    if (t.source != nullptr) {
+      const bool same = t.source->format == t.format->spec();
+      d.reason = same ? "as it is" : is_plain_float(t.source->format) ? "converted" : "dequantized";
+    }
+    ledger.lines.push_back(line_of(t, t.fixed && target == Target::gguf ? nullptr : &d));
+  }
+  add_dropped(file, ledger);
+  return {std::move(file), std::move(ledger), &solver_of(recipe.solver), recipe};
 }
 
 }  // namespace nibble

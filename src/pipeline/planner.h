@@ -9,7 +9,7 @@
 
 namespace nibble {
 
-/// A quantization job decided to the last tensor, before any weight is read.
+/// A job decided to the last tensor, before any weight is read.
 struct QuantizationPlan {
   ExportPlan file;       ///< the output: names, shapes, formats, metadata
   Ledger ledger;         ///< line i belongs to file.tensors[i]; dropped source tensors follow
@@ -21,6 +21,10 @@ struct QuantizationPlan {
 /// hold, a pattern that matches nothing; Error{unsupported} naming every tensor whose shape its format cannot
 /// hold, with choices, unless the recipe allows substitution.
 QuantizationPlan plan_quantization(const Checkpoint& source, Target target, const Recipe& recipe);
+
+/// A job that changes the container or the float type and rounds nothing further: every tensor becomes
+/// `type`, or (null) stays in its float type, f32 where it is quantized. Throws as plan_export does.
+QuantizationPlan plan_conversion(const Checkpoint& source, Target target, const Format* type);
 
 /// What the machine must have for a plan.
 struct Preflight {

@@ -36,8 +36,8 @@ TEST(Isa, QuantizedBytesAreTheSameForEveryLevel) {
   m.vocab = 128;
   m.ffn = 256;
   test::make_checkpoint(scratch.path() / "source", m);
-  for (const char* word :
-       {"q3_k_m", "q4_k_m", "q5_0", "iq4_xs", "nvfp4", "int4:g128:asym", "nf4:b64:dq", "kmeans16:channel"}) {
+  for (const char* word : {"q3_k_m", "q4_k_m", "q4_0", "q5_0", "q8_0", "iq4_xs", "nvfp4", "int4:g128:asym",
+                           "nf4:b64:dq", "kmeans16:channel"}) {
     std::string expected;
     for (const IsaLevel level : isa_levels()) {
       const AskedIsa asked(isa_name(level));

@@ -11,6 +11,7 @@
 
 #include "base/error.h"
 #include "containers/json_meta.h"
+#include "support/convert.h"
 #include "support/data.h"
 #include "support/scratch.h"
 
@@ -21,12 +22,7 @@ namespace fs = std::filesystem;
 
 fs::path golden(const std::string& name) { return test::source_dir() / "tests/data/goldens/arch" / name; }
 
-void convert(const Checkpoint& source, const std::string& out, const Format* type = nullptr) {
-  ThreadPool pool(2);
-  const Target target = out.ends_with(".gguf") ? Target::gguf : Target::huggingface;
-  const int file_type = type == nullptr ? 32 : file_type_of(*type);
-  write_export(plan_export(source, target, float_choice(type), file_type, type), out, pool);
-}
+using test::convert;
 
 std::vector<float> values(const Checkpoint& c, const CanonicalTensor& t) {
   std::vector<float> x(static_cast<size_t>(t.shape.elements()));
@@ -188,10 +184,8 @@ TEST(Export, KeepsSmallTensorsInFloat) {
 
 TEST(Export, WritesShards) {
   const test::Scratch scratch;
-  ThreadPool pool(1);
   const Checkpoint source = open_checkpoint(golden("qwen2").string());
-  write_export(plan_export(source, Target::huggingface, float_choice(nullptr), 0), scratch.file("out"), pool,
-               {}, 20000);
+  convert(source, scratch.file("out"), nullptr, 20000);
   EXPECT_TRUE(fs::exists(scratch.path() / "out/model.safetensors.index.json"));
   const Checkpoint copy = open_checkpoint(scratch.file("out"));
   EXPECT_GT(copy.file().files().size(), 2u);
@@ -254,6 +248,7 @@ TEST(Export, LeavesNothingBehindWhenAValueDoesNotFit) {
   }
   EXPECT_FALSE(fs::exists(scratch.file("out.gguf")));
   EXPECT_FALSE(fs::exists(scratch.file("out.gguf.partial")));
+  EXPECT_FALSE(fs::exists(scratch.file("out.gguf.journal")));
 }
 
 }  // namespace

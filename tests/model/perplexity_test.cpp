@@ -12,6 +12,7 @@
 #include "model/export.h"
 #include "model/load.h"
 #include "model/seeded_checkpoint.h"
+#include "support/convert.h"
 #include "support/data.h"
 #include "support/scratch.h"
 #include "tokenizers/tokenizer.h"
@@ -71,10 +72,8 @@ std::string hash_of(const std::string& path) {
 
 void make(const test::SeededModel& model, const fs::path& folder, const fs::path& data) {
   test::write_seeded_checkpoint(model, folder / model.name, data / "models/docs-21m/tokenizer.model");
-  ThreadPool pool(1);
-  const Checkpoint source = open_checkpoint((folder / model.name).string());
-  write_export(plan_export(source, Target::gguf, float_choice(&format_of("f32")), 0),
-               (folder / (std::string(model.name) + ".gguf")).string(), pool);
+  test::convert(open_checkpoint((folder / model.name).string()),
+                (folder / (std::string(model.name) + ".gguf")).string(), &format_of("f32"));
 }
 
 class Seeded : public ::testing::TestWithParam<test::SeededModel> {};

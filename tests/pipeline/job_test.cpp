@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <set>
 
 #include "support/checkpoint_maker.h"
@@ -159,23 +160,52 @@ TEST_F(JobTest, NotANumberIsReportedByName) {
   const Checkpoint c = source(m);
   const std::string message = error_of([&] { quantize(c, recipe("q8_0"), 2, "never"); });
   EXPECT_NE(message.find(m.poison + " holds NaN at row"), std::string::npos) << message;
-  EXPECT_FALSE(fs::exists(scratch_.path() / "never" / "model.safetensors"));
+  for (const char* end : {"", ".partial", ".journal"})
+    EXPECT_FALSE(fs::exists(scratch_.path() / "never" / ("model.safetensors" + std::string(end)))) << end;
 }
+
+/// Rounds as another does until someone stops it.
+class Stopped final : public Solver {
+ public:
+  Stopped(const Solver& other, int windows) : other_(other), left_(windows) {}
+  std::string_view name() const noexcept override { return other_.name(); }
+  void solve(const Window& window, const Prepared* prepared) const override {
+    if (left_-- <= 0) throw Error(ErrorKind::interrupted, "stopped");
+    other_.solve(window, prepared);
+  }
+
+ private:
+  const Solver& other_;
+  mutable std::atomic<int> left_;
+};
 
 TEST_F(JobTest, AnInterruptedJobGoesOnWhereItStopped) {
   MadeModel m;
-  m.poison = "model.layers.1.mlp.up_proj.weight";
-  const Checkpoint poisoned = source(m);
-  // The poisoned tensor stops the job half-way; its finished tensors are in the journal.
-  error_of([&] { quantize(poisoned, recipe("q8_0"), 1, "out"); });
+  m.layers = 8;
+  const Checkpoint first = source(m);
+  QuantizationPlan plan = plan_quantization(first, Target::huggingface, recipe("q8_0"));
+  const Stopped stopped(*plan.solver, 40);
+  plan.solver = &stopped;
+  ThreadPool pool(1);
+  Progress silent(Progress::Style::silent);
+  EXPECT_THROW(run_job(plan, {scratch_.file("out")}, pool, silent), Error);
   ASSERT_TRUE(fs::exists(scratch_.path() / "out" / "model.safetensors.partial"));
   ASSERT_TRUE(fs::exists(scratch_.path() / "out" / "model.safetensors.journal"));
-  // Another source is another job: nothing of the old one may survive in its bytes.
-  const Checkpoint clean = source();
-  const std::string resumed = quantize(clean, recipe("q8_0"), 2, "out");
-  EXPECT_TRUE(resumed == quantize(clean, recipe("q8_0"), 1, "straight"));
+  fs::copy(scratch_.path() / "out", scratch_.path() / "other");
+
+  plan = plan_quantization(first, Target::huggingface, recipe("q8_0"));
+  EXPECT_GT(run_job(plan, {scratch_.file("out")}, pool, silent).resumed, 0u);
+  EXPECT_TRUE(test::file_bytes(scratch_.path() / "out" / "model.safetensors") ==
+              quantize(first, recipe("q8_0"), 2, "straight"));
   EXPECT_FALSE(fs::exists(scratch_.path() / "out" / "model.safetensors.partial"));
   EXPECT_FALSE(fs::exists(scratch_.path() / "out" / "model.safetensors.journal"));
+
+  // Another source is another job: nothing of the old one may survive in its bytes.
+  m.seed = 2;
+  const Checkpoint second = source(m);
+  const std::string resumed = quantize(second, recipe("q8_0"), 2, "other");
+  EXPECT_TRUE(resumed == quantize(second, recipe("q8_0"), 1, "straight"));
+  EXPECT_FALSE(fs::exists(scratch_.path() / "other" / "model.safetensors.partial"));
 }
 
 TEST_F(JobTest, PreflightKnowsTheSizeAndRefusesAFullDisk) {
