@@ -11,7 +11,7 @@ namespace {
 constexpr int64_t rows_at_once = 32;
 constexpr int64_t panel = 128;       ///< columns whose errors are fed to all later ones together
 constexpr int64_t long_block = 256;  ///< beyond, the parameters are fitted once
-constexpr int refits = 2;
+constexpr int most_refits = 2;
 
 /// y += a * x
 void add_scaled(float* y, float a, const float* x, int64_t n) noexcept {
@@ -160,7 +160,8 @@ void RowSolver::fit_block(int64_t row, const Segment& s) {
   point_at(s.block);
   compensate(row, s, target_.data());
   w_.format.fit(target_.data(), weight, block_, planes_.data(), params);
-  if (!short_blocks() || block_ == 1) return;
+  const int refits = std::min(c_.passes, most_refits);
+  if (!short_blocks() || block_ == 1 || refits == 0) return;
   Trial& t = *trial_;
   t.params = params;
   double least = INFINITY;

@@ -26,7 +26,7 @@ struct Needs {
 /// What the user may set; a solver ignores what it has no use for.
 struct SolverOptions {
   double damping = 0.01;  ///< share of the Hessian's mean diagonal that is added to its diagonal, at least
-  int passes = 6;         ///< rounds of coordinate descent after rounding, at most
+  int passes = 6;         ///< rounds of coordinate descent after rounding, at most; 0: GPTQ as published
 };
 
 /// What had to be done to the statistics before they could be used, for the ledger.

@@ -1,6 +1,8 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <fstream>
+#include <nlohmann/json.hpp>
 
 #include "methods/curvature.h"
 #include "methods/linalg.h"
@@ -103,6 +105,28 @@ TEST(Gptq, EqualsThePublishedAlgorithm) {
   int64_t different = 0;
   for (size_t i = 0; i < got.size(); ++i) different += std::fabs(got[i] - expected[i]) > 1e-3f * most;
   EXPECT_EQ(different, 0);
+}
+
+// Layer errors of a PyTorch program of the published algorithm (tests/data/goldens/gptq/make_reference.py).
+TEST(Gptq, LayerErrorsAreThoseOfTheReference) {
+  std::ifstream file(std::string(NIBBLE_SOURCE_DIR) + "/tests/data/goldens/gptq/errors.json");
+  const auto golden = nlohmann::json::parse(file);
+  ThreadPool pool(1);
+  for (const auto& g : golden.at("errors")) {
+    const Problem p = test::make_problem(g.at("rows"), g.at("cols"), g.at("seed"));
+    const std::string word =
+        fmt::format("int{}:g{}:asym:f32", g.at("bits").get<int>(), g.at("group").get<int>());
+    const Format& plain = format_of(word + ":minmax");
+    const Solver& gptq = solver_of("gptq");
+    const double reference = g.at("error");
+    const auto published = test::solve(gptq, plain, p, pool, 0, {.damping = 0.01, .passes = 0});
+    EXPECT_NEAR(test::relative_error(p, test::decoded(plain, published)), reference, 0.01 * reference)
+        << word;
+    // The searched grid and the descent are what nibble adds to it.
+    const Format& searched = format_of(word);
+    const auto best = test::solve(gptq, searched, p, pool);
+    EXPECT_LT(test::relative_error(p, test::decoded(searched, best)), 0.8 * reference) << word;
+  }
 }
 
 TEST(Gptq, DescentLowersTheErrorFurther) {
