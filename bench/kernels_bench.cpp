@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include <cmath>
+#include <cstring>
 
 #include "base/rng.h"
 #include "kernels/matmul.h"
@@ -21,14 +22,15 @@ std::vector<float> gaussian(int64_t n, double scale) {
 
 /// A tensor of rows that repeat: fitting 30 million weights would take longer than timing them.
 QTensor repeated(const Format& format, int64_t rows, int64_t cols) {
-  constexpr int64_t distinct = 64;
+  constexpr int64_t distinct = 16;
   const QTensor small = encode_nearest(format, {distinct, cols}, gaussian(distinct * cols, 0.02));
   QTensor all{small.format, {rows, cols}, {}};
   const auto info = format.planes(all.shape), part = format.planes(small.shape);
   for (size_t i = 0; i < info.size(); ++i) {
     const auto& from = small.planes[i].bytes;
     auto bytes = std::make_shared<std::vector<std::byte>>(info[i].bytes);
-    for (size_t at = 0; at < bytes->size(); ++at) (*bytes)[at] = from[at % part[i].bytes];
+    for (size_t at = 0; at < bytes->size(); at += part[i].bytes)
+      std::memcpy(bytes->data() + at, from.data(), std::min(part[i].bytes, bytes->size() - at));
     all.planes.push_back({info[i].name, {bytes->data(), bytes->size()}, bytes});
   }
   return all;
@@ -58,7 +60,8 @@ void product(benchmark::State& state, const std::string& word, IsaLevel level, i
              int64_t k) {
   set_isa_level(level);
   ThreadPool pool;
-  const Matrix w(repeated(format_of(word), n, k), word);
+  Matrix w(repeated(format_of(word), n, k), word);
+  w.set_precision(Precision::fast);
   const auto x = gaussian(m * k, 1);
   std::vector<float> y(static_cast<size_t>(m * n));
   matmul(w, 0, n, x.data(), m, y.data(), n, pool);
@@ -88,7 +91,7 @@ void add_all() {
         };
         add("/decode", 1, 16384, 2048);
         add("/eight", 8, 16384, 2048);
-        add("/prefill", 256, 2048, 2048);
+        add("/prefill", 512, 2048, 2048);
       }
     }
   }

@@ -37,6 +37,11 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
   set_source_files_properties(${PROJECT_SOURCE_DIR}/src/kernels/cpu/avx2.cpp PROPERTIES COMPILE_OPTIONS "-mavx2")
   set_source_files_properties(${PROJECT_SOURCE_DIR}/src/kernels/cpu/avx512.cpp PROPERTIES
     COMPILE_OPTIONS "-mavx512f;-mavx512bw;-mavx512dq;-mavx512vl;-mprefer-vector-width=512")
+  set(vnni "-fno-exceptions;-mavx2;-mfma;-mf16c;-mbmi2;-mavx512f;-mavx512bw;-mavx512dq;-mavx512vl;-mavx512vnni;-mavx512bf16;-mavx512vbmi")
+  set_source_files_properties(${PROJECT_SOURCE_DIR}/src/kernels/cpu/avx512_vnni.cpp PROPERTIES
+    COMPILE_OPTIONS "${vnni};-mprefer-vector-width=512")
+  set_source_files_properties(${PROJECT_SOURCE_DIR}/src/kernels/cpu/amx.cpp PROPERTIES
+    COMPILE_OPTIONS "${vnni};-mprefer-vector-width=512;-mamx-tile;-mamx-bf16")
 endif()
 nibble_room(containers USES formats PRIVATE nlohmann_json::nlohmann_json ZLIB::ZLIB)
 nibble_room(tokenizers USES base PRIVATE nlohmann_json::nlohmann_json PkgConfig::PCRE2 PkgConfig::UTF8PROC)

@@ -148,7 +148,7 @@ void bench(const Options& o, const Common& common) {
   ThreadPool pool(common.threads);
   const auto start = Clock::now();
   const Checkpoint checkpoint = open_checkpoint(o.model);
-  const Program program = load_program(checkpoint, pool);
+  const Program program = load_program(checkpoint, pool, {.precision = Precision::fast});
   if (program.encoder) fail(ErrorKind::usage, "{} is an encoder: it has no decode step to time", o.model);
   if (program.positions > 0 && o.depth + std::max(o.prompt, o.tokens + 1) > program.positions)
     fail(ErrorKind::usage, "{} tokens are more than the {} positions the model has learned",

@@ -173,7 +173,7 @@ Run setup(CLI::App& app) {
     const Checkpoint checkpoint = open_checkpoint(o->model);
     ThreadPool pool(common.threads);
     const Tokenizer tokenizer = o->tokenizer.empty() ? checkpoint.tokenizer() : open_tokenizer(o->tokenizer);
-    const Program program = load_program(checkpoint, pool);
+    const Program program = load_program(checkpoint, pool, {.precision = Precision::fast});
     if (o->interactive) {
       talk(*o, common, program, tokenizer, pool);
     } else if (o->embed.empty()) {

@@ -9,8 +9,8 @@ namespace {
 
 class ModelPredictor final : public Predictor {
  public:
-  ModelPredictor(const Checkpoint& checkpoint, int64_t context, ThreadPool& pool)
-      : program_(load_program(checkpoint, pool)),
+  ModelPredictor(const Checkpoint& checkpoint, int64_t context, ThreadPool& pool, Precision precision)
+      : program_(load_program(checkpoint, pool, {.precision = precision})),
         executor_(program_, pool),
         cache_(program_.cache(context)) {}
 
@@ -42,10 +42,10 @@ class ModelPredictor final : public Predictor {
 
 }  // namespace
 
-std::unique_ptr<Predictor> model_predictor(const Checkpoint& checkpoint, int64_t context, ThreadPool& pool) {
+std::unique_ptr<Predictor> model_predictor(const Checkpoint& checkpoint, int64_t context, ThreadPool& pool, Precision precision) {
   if (checkpoint.arch().encoder)
     fail(ErrorKind::usage, "{} is an encoder: it predicts no text", checkpoint.path());
-  return std::make_unique<ModelPredictor>(checkpoint, context, pool);
+  return std::make_unique<ModelPredictor>(checkpoint, context, pool, precision);
 }
 
 }  // namespace nibble

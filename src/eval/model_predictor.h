@@ -9,6 +9,7 @@
 namespace nibble {
 
 /// Runs a decoder for evaluate(). Throws Error{usage} for an encoder, which predicts no text.
-std::unique_ptr<Predictor> model_predictor(const Checkpoint& checkpoint, int64_t context, ThreadPool& pool);
+std::unique_ptr<Predictor> model_predictor(const Checkpoint& checkpoint, int64_t context, ThreadPool& pool,
+                                           Precision precision = Precision::exact);
 
 }  // namespace nibble

@@ -4,10 +4,36 @@
 #include <atomic>
 #include <cstdlib>
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
+
 #include "base/error.h"
 
 namespace nibble {
 namespace {
+
+#if defined(__x86_64__)
+
+/// What __builtin_cpu_supports of g++ 12 does not know: tiles with bf16 products, the system's readiness to
+/// save them, and its permission for this process (all threads, those to come included).
+bool may_use_amx() {
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  if (__get_cpuid_count(7, 0, &a, &b, &c, &d) == 0) return false;
+  constexpr unsigned amx_bf16 = 1u << 22, amx_tile = 1u << 24;
+  if ((d & amx_bf16) == 0 || (d & amx_tile) == 0) return false;
+  if (__get_cpuid(1, &a, &b, &c, &d) == 0 || (c & bit_OSXSAVE) == 0) return false;
+  unsigned low = 0, high = 0;
+  asm volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+  constexpr unsigned tile_state = 3u << 17;
+  if ((low & tile_state) != tile_state) return false;
+  constexpr long request_permission = 0x1023, tile_data = 18;
+  return syscall(SYS_arch_prctl, request_permission, tile_data) == 0;
+}
+
+#endif
 
 std::vector<IsaLevel> detect() {
   std::vector<IsaLevel> levels{IsaLevel::scalar};
@@ -16,8 +42,10 @@ std::vector<IsaLevel> detect() {
   if (__builtin_cpu_supports("avx2")) {
     levels.push_back(IsaLevel::avx2);
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
+        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")) {
       levels.push_back(IsaLevel::avx512);
+      if (isa_has_vnni() && may_use_amx()) levels.push_back(IsaLevel::amx);
+    }
   }
 #elif defined(__aarch64__)
   levels.push_back(IsaLevel::neon);  // part of every AArch64
@@ -48,10 +76,23 @@ std::string_view isa_name(IsaLevel level) noexcept {
       return "avx2";
     case IsaLevel::avx512:
       return "avx512";
+    case IsaLevel::amx:
+      return "amx";
     case IsaLevel::neon:
       return "neon";
   }
   return "?";
+}
+
+bool isa_has_vnni() noexcept {
+#if defined(__x86_64__)
+  __builtin_cpu_init();
+  return __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2") &&
+         __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bf16") &&
+         __builtin_cpu_supports("avx512vbmi");
+#else
+  return false;
+#endif
 }
 
 const std::vector<IsaLevel>& isa_levels() {
@@ -62,13 +103,14 @@ const std::vector<IsaLevel>& isa_levels() {
 IsaLevel isa_level() { return current().load(std::memory_order_relaxed); }
 
 IsaLevel isa_from_name(std::string_view name) {
-  for (const IsaLevel level : {IsaLevel::scalar, IsaLevel::avx2, IsaLevel::avx512, IsaLevel::neon}) {
+  for (const IsaLevel level :
+       {IsaLevel::scalar, IsaLevel::avx2, IsaLevel::avx512, IsaLevel::amx, IsaLevel::neon}) {
     if (name != isa_name(level)) continue;
     require(level);
     return level;
   }
   throw Error(ErrorKind::usage, fmt::format("NIBBLE_ISA names no instruction set: '{}'", name),
-              "one of scalar, avx2, avx512, neon");
+              "one of scalar, avx2, avx512, amx, neon");
 }
 
 void set_isa_level(IsaLevel level) {

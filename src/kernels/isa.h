@@ -8,19 +8,22 @@ namespace nibble {
 
 /// Instruction sets that src/kernels/cpu is built for, lowest first. `scalar` is what every machine of the
 /// architecture has.
-enum class IsaLevel : uint8_t { scalar, avx2, avx512, neon };
+enum class IsaLevel : uint8_t { scalar, avx2, avx512, amx, neon };
 
 std::string_view isa_name(IsaLevel level) noexcept;
 
 /// The levels that this machine can run, lowest first.
 const std::vector<IsaLevel>& isa_levels();
 
-/// The level in use: the highest one, unless NIBBLE_ISA=scalar|avx2|avx512|neon or set_isa_level lowered it.
-/// Throws Error{usage} if NIBBLE_ISA names none, Error{unsupported} if this machine lacks it.
+/// The level in use: the highest one, unless NIBBLE_ISA=scalar|avx2|avx512|amx|neon or set_isa_level lowered
+/// it. Throws Error{usage} if NIBBLE_ISA names none, Error{unsupported} if this machine lacks it.
 IsaLevel isa_level();
 
 /// The level a name asks for, checked against this machine. Throws like isa_level.
 IsaLevel isa_from_name(std::string_view name);
+
+/// Whether AVX-512 comes with VNNI, BF16, VBMI and BMI2, which its faster kernels need.
+bool isa_has_vnni() noexcept;
 
 /// Uses another level from now on, in every thread. Throws Error{unsupported} if this machine lacks it.
 void set_isa_level(IsaLevel level);

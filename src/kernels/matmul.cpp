@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "kernels/fast_matmul.h"
+
 namespace nibble {
 namespace {
 
@@ -33,7 +35,8 @@ Matrix::Matrix(QTensor tensor, std::string name)
       planes_(format_->planes(tensor_.shape)),
       rows_(tensor_.shape.rows()),
       cols_(tensor_.shape.cols()),
-      block_(format_->block(tensor_.shape)) {
+      block_(format_->block(tensor_.shape)),
+      word_(format_->spec().to_string()) {
   if (const std::string why = format_->misfit(tensor_.shape); !why.empty()) {
     fail(ErrorKind::bad_input, "{} of shape {} cannot be {}: {}", name_, tensor_.shape.to_string(),
          tensor_.format.to_string(), why);
@@ -111,7 +114,16 @@ const CpuKernels& cpu_kernels(IsaLevel level) {
     case IsaLevel::avx2:
       return cpu_avx2;
     case IsaLevel::avx512:
-      return cpu_avx512;
+      return isa_has_vnni() ? cpu_avx512_vnni : cpu_avx512;
+    case IsaLevel::amx: {
+      static const CpuKernels amx = [] {
+        CpuKernels k = cpu_avx512_vnni;
+        k.tiles = amx_tiles;
+        k.peak = amx_peak;
+        return k;
+      }();
+      return amx;
+    }
 #elif defined(__aarch64__)
     case IsaLevel::neon:
       return cpu_neon;
@@ -123,11 +135,11 @@ const CpuKernels& cpu_kernels(IsaLevel level) {
 
 const CpuKernels& cpu_kernels() { return cpu_kernels(isa_level()); }
 
-const KernelRow& kernel_for(const Format& format, IsaLevel level) {
+const KernelRow& kernel_for(std::string_view word, int64_t cols, IsaLevel level) {
   const CpuKernels& kernels = cpu_kernels(level);
   for (int i = 0; i + 1 < kernels.row_count; ++i) {
-    if (kernels.rows[i].format != nullptr && format.info().name == kernels.rows[i].format)
-      return kernels.rows[i];
+    const KernelRow& row = kernels.rows[i];
+    if (word == row.format && cols % row.cols_multiple == 0) return row;
   }
   return kernels.rows[kernels.row_count - 1];
 }
@@ -140,7 +152,14 @@ void matmul(const Matrix& w, int64_t first, int64_t n, const float* x, int64_t m
     fail(ErrorKind::internal, "rows {}..{} of {}, which has {}", first, first + n, w.name(), w.rows());
   }
   if (m == 0 || n == 0) return;
-  const KernelRow& kernel = kernel_for(w.format(), isa_level());
+  if (w.precision() == Precision::fast) {
+    if (const char* name = fast_matmul(w, {first, n, x, m, y, y_stride}, pool); name != nullptr) {
+      chosen = name;
+      return;
+    }
+  }
+  const CpuKernels& cpu = cpu_kernels();
+  const KernelRow& kernel = cpu.rows[cpu.row_count - 1];
   chosen = kernel.name;
   const int64_t cols = w.cols();
   const int64_t step = panel_rows(cols);

@@ -12,6 +12,12 @@
 
 namespace nibble {
 
+/// How a product may round.
+enum class Precision : uint8_t {
+  exact,  ///< f32 activations and sums in a fixed order: the same bits at every level and in every batch
+  fast    ///< activations rounded to 8 bits (few tokens) or bf16 (many), weights to bf16 (many), sums in f32
+};
+
 /// A weight tensor ready for products: any format, seen as rows() x cols(). A stack of matrices
 /// [experts, out, in] is experts * out rows. Cheap to copy; the bytes are shared with the tensor.
 class Matrix {
@@ -33,6 +39,13 @@ class Matrix {
   void keep_decoded(ThreadPool& pool);
   /// All rows as f32, cols() apart, where they exist in memory; else null.
   const float* decoded() const noexcept { return decoded_; }
+  Precision precision() const noexcept { return precision_; }
+  void set_precision(Precision precision) noexcept { precision_ = precision; }
+  /// Starts of the format's planes.
+  const std::byte* const* planes() const noexcept { return base_.data(); }
+  /// Canonical word of the format.
+  const std::string& word() const noexcept { return word_; }
+
   /// True where a block spans many rows (one scale for the whole tensor), so that decoding a few rows means
   /// decoding the block: such a matrix is better kept decoded.
   bool wants_decoded() const noexcept;
@@ -46,6 +59,8 @@ class Matrix {
   std::vector<PlaneInfo> planes_;
   std::vector<std::byte*> base_;
   int64_t rows_, cols_, block_;
+  Precision precision_ = Precision::exact;
+  std::string word_;
   const float* decoded_ = nullptr;
   std::shared_ptr<const std::vector<float>> kept_;
 };
@@ -54,14 +69,16 @@ class Matrix {
 const CpuKernels& cpu_kernels();
 const CpuKernels& cpu_kernels(IsaLevel level);
 
-/// The line of the selection table that multiplies weights of a format at a level.
-const KernelRow& kernel_for(const Format& format, IsaLevel level);
+/// The line of the selection table for weights of a format (its canonical word) with rows of `cols`; the last
+/// line where none is made for it.
+const KernelRow& kernel_for(std::string_view word, int64_t cols, IsaLevel level);
 /// Name of the line that this thread's last matmul chose; empty before the first one.
 const char* last_kernel() noexcept;
 
 /// y[i][j] = sum over k of x[i][k] * w[first + j][k] for i < m, j < n: x is [m, cols], rows of y stand
-/// `y_stride` apart. Accumulates in f32 in the fixed order of ProductTask, so the result is the same for
-/// every level and number of threads.
+/// `y_stride` apart. With Precision::exact in the fixed order of ProductTask, so the result is the same for
+/// every level. With Precision::fast by the level's own kernels: the result depends on the level and on
+/// whether m is small or large. Neither depends on the number of threads.
 void matmul(const Matrix& w, int64_t first, int64_t n, const float* x, int64_t m, float* y, int64_t y_stride,
             ThreadPool& pool);
 

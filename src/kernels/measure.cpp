@@ -43,11 +43,11 @@ MatrixPeak matrix_peak(ThreadPool& pool) {
   constexpr int passes = 5, pieces = 8;
   const CpuKernels& cpu = cpu_kernels();
   const auto threads = static_cast<size_t>(pool.threads());
-  MatrixPeak peak{0, cpu.peak_unit};
+  MatrixPeak peak{0, cpu.peak.unit};
   std::vector<int64_t> done(threads * pieces);
   for (int i = 0; i < passes; ++i) {
-    const double t =
-        seconds_of([&] { pool.parallel_for(done.size(), [&](size_t p) { done[p] = cpu.peak(rounds); }); });
+    const double t = seconds_of(
+        [&] { pool.parallel_for(done.size(), [&](size_t p) { done[p] = cpu.peak.run(rounds); }); });
     double all = 0;
     for (const int64_t n : done) all += 2.0 * static_cast<double>(n);
     peak.flops = std::max(peak.flops, all / t);

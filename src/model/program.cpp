@@ -300,13 +300,17 @@ Program build_program(const Arch& arch, const Hparams& hparams, const WeightSour
   Builder builder(arch, hparams, source, options.part);
   Program program = builder.build();
   double floats = 0;
+  const auto fast = [&](const Matrix& m) {
+    return options.precision == Precision::fast && kernel_for(m.word(), m.cols(), isa_level()).dot != nullptr;
+  };
   for (const auto& w : builder.loaded()) {
-    if (w->matrix && w->matrix->decoded() == nullptr)
+    if (w->matrix) w->matrix->set_precision(options.precision);
+    if (w->matrix && w->matrix->decoded() == nullptr && !fast(*w->matrix))
       floats += static_cast<double>(w->matrix->rows()) * static_cast<double>(w->matrix->cols());
   }
   const bool keep_all = floats * sizeof(float) <= static_cast<double>(options.decoded_bytes);
   for (const auto& w : builder.loaded()) {
-    if (w->matrix && (keep_all || w->matrix->wants_decoded())) w->matrix->keep_decoded(pool);
+    if (w->matrix && ((keep_all && !fast(*w->matrix)) || w->matrix->wants_decoded())) w->matrix->keep_decoded(pool);
   }
   return program;
 }

@@ -98,6 +98,37 @@ TEST(Program, QuantizedWeightsGiveTheSameBitsDecodedOrNot) {
   EXPECT_EQ(logits_of(kept, tokens, 40), logits_of(packed, tokens, 40));
 }
 
+TEST(Program, FastProductsStayNearTheExactOnes) {
+  Hparams h = small_hparams();
+  auto source = random_weights(h);
+  for (auto& [name, tensor] : source.tensors) {
+    if (tensor.shape.rank() < 2 || tensor.shape.cols() % 32 != 0) continue;
+    std::vector<float> x(static_cast<size_t>(tensor.shape.elements()));
+    decode_range(tensor, 0, tensor.shape.elements(), x.data());
+    source.set(name, tensor.shape, x, "q4_0");
+  }
+  ThreadPool pool(2);
+  const auto tokens = some_tokens(70, h.vocab);
+  const auto exact = logits_of(build_program(llama_like(), h, source, pool), tokens, 70);
+  const IsaLevel usual = isa_level();
+  for (const IsaLevel level : isa_levels()) {
+    set_isa_level(level);
+    const Program fast = build_program(llama_like(), h, source, pool, {.precision = Precision::fast});
+    for (const size_t step : {size_t{70}, size_t{1}, size_t{6}}) {
+      const auto y = logits_of(fast, tokens, step);
+      double error = 0, power = 0;
+      for (size_t i = 0; i < y.size(); ++i) {
+        error += (y[i] - exact[i]) * (y[i] - exact[i]);
+        power += exact[i] * exact[i];
+      }
+      // Eight bits lose about 0.5 % of a product, bf16 0.2 %; layers add up.
+      EXPECT_LT(std::sqrt(error / power), 0.02) << isa_name(level) << " in batches of " << step;
+      EXPECT_EQ(logits_of(fast, tokens, step, 1), y) << isa_name(level) << ": one thread";
+    }
+  }
+  set_isa_level(usual);
+}
+
 TEST(Program, ScalesBesideMatricesCount) {
   const Hparams h = small_hparams();
   auto source = random_weights(h);

@@ -12,12 +12,13 @@
 namespace nibble {
 namespace {
 
-constexpr KernelRow rows[] = {{"f32-avx512", nullptr, &products}};
+constexpr KernelRow rows[] = {{"f32-avx512", nullptr, 1, 0, false, &products, nullptr, nullptr}};
 
 }  // namespace
 
 const CpuKernels cpu_avx512 = {
-    rows, 1, &products, &weighted_sum, &read_bytes, &peak_f32, "f32 products and sums"};
+    rows,    1,       &products, &weighted_sum, &read_bytes, {&peak_f32, "f32 products and sums"}, nullptr,
+    nullptr, nullptr, {}};
 
 }  // namespace nibble
 

@@ -32,30 +32,122 @@ struct WeightedSumTask {
   int64_t y_stride;
 };
 
-/// One line of the selection table: a matrix product with weights of some format.
+/// 256 activations of one token rounded to 8 bits: 32 share a scale, x = scale * q, |q| <= 127.
+struct RoundedUnit {
+  int8_t q[256];
+  int32_t bias[64];  ///< of each four neighbours: minus the sum of q times what the kernel adds to its codes
+  float scale[16];   ///< of each 16
+  float sum[16];     ///< scale * sum of q, of each 16
+};
+constexpr int64_t unit_weights = 256;
+
+/// x [m, k] to m * ceil(k / 256) units, the last of a row padded with zeros. NaN and infinity make the scale
+/// NaN.
+struct RoundTask {
+  const float* x;
+  int64_t m, k;
+  int32_t bias;
+  RoundedUnit* out;
+};
+
+/// y[i][j] of few rows of x with rows [first, first + n) of a weight in its own format.
+struct DotTask {
+  const std::byte* const* planes;  ///< of the whole tensor
+  int64_t first, n, k;
+  const void* x;  ///< m rows: RoundedUnit [m, ceil(k / 256)], or float [m, k] where the row takes floats
+  int64_t m;
+  float* y;  ///< y[i * y_stride + j], j < n
+  int64_t y_stride;
+};
+
+/// Rows [first, first + n), n <= 16, decoded to bf16 tiles: tile b holds columns [32 b, 32 b + 32) of 16
+/// rows, row by row; what lies beyond the matrix is zero. Columns [256 unit, 256 (unit + units)) of k.
+struct PanelTask {
+  const std::byte* const* planes;
+  int64_t first, n, k;
+  int64_t unit, units;
+  uint16_t* out;  ///< 4096 for each unit; 512 for each 32 columns of the last one
+};
+
+/// The same from f32 rows, `stride` apart.
+struct PackTask {
+  const float* rows;
+  int64_t n, stride, k;
+  uint16_t* out;
+};
+
+/// Products of bf16 tiles with f32 sums. Weights: groups of 16 rows as PanelTask makes them. Tokens: groups
+/// of 16 as `pack_tokens` makes them (tile b: pair of columns p < 16, token t: columns 32 b + 2 p and the
+/// next).
+struct TileTask {
+  const uint16_t* w;
+  int64_t n;  ///< rows that exist
+  const uint16_t* x;
+  int64_t m;       ///< tokens that exist
+  int64_t blocks;  ///< ceil(k / 32)
+  float* y;        ///< y[token * y_stride + row]
+  int64_t y_stride;
+};
+
+/// Products of at most 64 tokens: weights are decoded 256 columns at a time and used at once.
+struct FewTilesTask {
+  void (*panel)(const PanelTask&) noexcept;
+  const std::byte* const* planes;
+  int64_t first, n, k;  ///< rows
+  const uint16_t* x;    ///< as in TileTask
+  int64_t m;
+  float* y;
+  int64_t y_stride;
+};
+
+/// One line of the selection table: products with weights of some format.
 struct KernelRow {
   const char* name;
-  const char* format;  ///< FormatInfo::name that it multiplies; null: any, given as decoded f32 panels
-  void (*run)(const ProductTask&) noexcept;
+  const char* format;     ///< canonical word of the format; null: any, given as decoded f32 panels
+  int64_t cols_multiple;  ///< rows must be a multiple of this long
+  int32_t bias;           ///< for RoundTask
+  bool floats;            ///< `dot` takes activations as they are
+  void (*run)(const ProductTask&) noexcept;  ///< of the line that takes any format
+  void (*dot)(const DotTask&) noexcept;
+  void (*panel)(const PanelTask&) noexcept;
+};
+
+struct TileKernel {
+  void (*run)(const TileTask&) noexcept;
+  void (*few)(const FewTilesTask&) noexcept;  ///< null: `run` does it
+  const char* name;
+  int64_t from;  ///< tokens from which it is faster than `dot`
+};
+
+struct PeakKernel {
+  /// Multiply-adds on registers in the fastest unit of the level; returns how many it did.
+  int64_t (*run)(int64_t rounds) noexcept;
+  const char* unit;
 };
 
 /// What one instruction set offers.
 struct CpuKernels {
-  const KernelRow* rows;  ///< best first; the last one takes any format
+  const KernelRow* rows;  ///< the last one takes any format
   int row_count;
   void (*products)(const ProductTask&) noexcept;  ///< plain f32
   void (*weighted_sum)(const WeightedSumTask&) noexcept;
-  /// Reads `bytes` (a multiple of 64 at an address of any alignment) and returns a sum of them.
+  /// Reads `bytes` (a multiple of 256 at an address of any alignment) and returns their sum as 64-bit words.
   uint64_t (*read)(const void* at, size_t bytes) noexcept;
-  /// Multiply-adds on registers in the fastest unit of the level; returns how many it did.
-  int64_t (*peak)(int64_t rounds) noexcept;
-  const char* peak_unit;
+  PeakKernel peak;
+
+  void (*round)(const RoundTask&) noexcept;       ///< null: no products of rounded activations
+  void (*pack_rows)(const PackTask&) noexcept;    ///< null: no tiles
+  void (*pack_tokens)(const PackTask&) noexcept;  ///< n <= 16 tokens
+  TileKernel tiles;
 };
 
 extern const CpuKernels cpu_scalar;
 #if defined(__x86_64__)
 extern const CpuKernels cpu_avx2;
 extern const CpuKernels cpu_avx512;
+extern const CpuKernels cpu_avx512_vnni;  ///< AVX-512 with VNNI, BF16, VBMI
+extern const TileKernel amx_tiles;        ///< what AMX has beyond cpu_avx512_vnni
+extern const PeakKernel amx_peak;
 #elif defined(__aarch64__)
 extern const CpuKernels cpu_neon;
 #endif

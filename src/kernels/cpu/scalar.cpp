@@ -10,11 +10,12 @@
 namespace nibble {
 namespace {
 
-constexpr KernelRow rows[] = {{"f32-scalar", nullptr, &products}};
+constexpr KernelRow rows[] = {{"f32-scalar", nullptr, 1, 0, false, &products, nullptr, nullptr}};
 
 }  // namespace
 
 const CpuKernels cpu_scalar = {
-    rows, 1, &products, &weighted_sum, &read_bytes, &peak_f32, "f32 products and sums"};
+    rows,    1,       &products, &weighted_sum, &read_bytes, {&peak_f32, "f32 products and sums"}, nullptr,
+    nullptr, nullptr, {}};
 
 }  // namespace nibble

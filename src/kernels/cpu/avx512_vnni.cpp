@@ -1,0 +1,91 @@
+// AVX-512 with VNNI (byte products), BF16 and VBMI: Ice Lake servers with BF16, Sapphire Rapids, Zen 4.
+#include "kernels/cpu/kernel.h"
+
+#if defined(__x86_64__)
+
+#include <immintrin.h>
+
+#define LANES 16
+#define BLOCK_M 4
+#define BLOCK_N 4
+#define NIBBLE_MULTIPLY_ADD(a, b, c) _mm512_fmadd_ps(a, b, c)
+#include "kernels/cpu/codes512.inc"
+#include "kernels/cpu/dot512.inc"
+#include "kernels/cpu/generic.inc"
+
+namespace nibble {
+namespace {
+
+// 16 rows with 16 tokens: a register of tokens for each row.
+NIBBLE_INLINE void tile(const uint16_t* w, const uint16_t* x, int64_t blocks, __m512i* out) noexcept {
+  __m512 sum[16];
+#pragma GCC unroll 16
+  for (int r = 0; r < 16; ++r) sum[r] = _mm512_setzero_ps();
+  for (int64_t b = 0; b < blocks; ++b, w += 512, x += 512) {
+    for (int p = 0; p < 16; ++p) {
+      __m512bh tokens;
+      __builtin_memcpy(&tokens, x + 32 * p, sizeof tokens);
+#pragma GCC unroll 16
+      for (int r = 0; r < 16; ++r) {
+        int32_t pair;
+        __builtin_memcpy(&pair, w + 32 * r + 2 * p, sizeof pair);
+        const __m512i one = _mm512_set1_epi32(pair);
+        __m512bh weights;
+        __builtin_memcpy(&weights, &one, sizeof weights);
+        sum[r] = _mm512_dpbf16_ps(sum[r], weights, tokens);
+      }
+    }
+  }
+#pragma GCC unroll 16
+  for (int r = 0; r < 16; ++r) out[r] = _mm512_castps_si512(sum[r]);
+}
+
+void tiles(const TileTask& t) noexcept {
+  for (int64_t token = 0; token < t.m; token += 16) {
+    for (int64_t row = 0; row < t.n; row += 16) {
+      __m512i v[16];
+      tile(t.w + row * 32 * t.blocks, t.x + token * 32 * t.blocks, t.blocks, v);
+      store_tile(v, t.y + token * t.y_stride + row, t.y_stride, t.n - row, t.m - token);
+    }
+  }
+}
+
+template <class F>
+constexpr KernelRow rounded(const char* name, const char* format, int64_t multiple) {
+  return {name, format, multiple, F::bias, false, nullptr, &dot<F>, &panel<F>};
+}
+template <class F>
+constexpr KernelRow floats(const char* name, const char* format) {
+  return {name, format, 1, 0, true, nullptr, &float_dot<F>, &float_panel<F>};
+}
+
+constexpr KernelRow rows[] = {
+    floats<F16Weight>("f16-avx512", "f16"),
+    floats<BF16Weight>("bf16-avx512", "bf16"),
+    rounded<Q4_0>("q4_0-vnni", "q4_0", 32),
+    rounded<Q4_1>("q4_1-vnni", "q4_1", 32),
+    rounded<Q5_0>("q5_0-vnni", "q5_0", 32),
+    rounded<Q5_1>("q5_1-vnni", "q5_1", 32),
+    rounded<Q8_0>("q8_0-vnni", "q8_0", 32),
+    rounded<Q2_K>("q2_k-vnni", "q2_k", 256),
+    rounded<Q3_K>("q3_k-vnni", "q3_k", 256),
+    rounded<Q4_K>("q4_k-vnni", "q4_k", 256),
+    rounded<Q5_K>("q5_k-vnni", "q5_k", 256),
+    rounded<Q6_K>("q6_k-vnni", "q6_k", 256),
+    rounded<IQ4_NL>("iq4_nl-vnni", "iq4_nl", 32),
+    rounded<IQ4_XS>("iq4_xs-vnni", "iq4_xs", 256),
+    rounded<Int4G128>("int4:g128-vnni", "int4:g128", 128),
+    rounded<Nf4B64>("nf4:b64-vnni", "nf4:b64", 64),
+    {"f32-avx512", nullptr, 1, 0, false, &products, nullptr, nullptr},
+};
+
+}  // namespace
+
+extern const CpuKernels cpu_avx512_vnni = {
+    rows,         sizeof rows / sizeof rows[0],        &products,   &weighted_sum,
+    &read_bytes,  {&peak_f32, "f32 multiply-add"},     &round_rows, &pack_rows,
+    &pack_tokens, {&tiles, nullptr, "tiles-avx512", 16}};
+
+}  // namespace nibble
+
+#endif

@@ -1,0 +1,122 @@
+#include "kernels/fast_matmul.h"
+
+#include <algorithm>
+
+namespace nibble {
+namespace {
+
+/// Memory that is never shrunk nor cleared, in cache lines.
+template <class T>
+T* scratch(size_t bytes) {
+  struct alignas(64) Line {
+    std::byte bytes[64];
+  };
+  thread_local std::vector<Line> lines;
+  const size_t need = (bytes + sizeof(Line) - 1) / sizeof(Line);
+  if (lines.size() < need) lines.resize(need);
+  return reinterpret_cast<T*>(lines.data());
+}
+// Tags keep the buffers of one thread apart.
+struct TokenTile {
+  uint16_t v[16 * 32];
+};
+struct WeightTile {
+  uint16_t v[16 * 32];
+};
+
+// Of weights: less than this is not worth waking a thread for.
+constexpr int64_t serial_bytes = 24 * 1024;
+constexpr int64_t least_piece = 16 * 1024, most_piece = 256 * 1024;
+
+/// Few tokens: every row is read once, in its own format.
+void dot_product(const Matrix& w, const KernelRow& row, const CpuKernels& cpu, const Product& p,
+                 ThreadPool& pool) {
+  const int64_t k = w.cols();
+  const void* x = p.x;
+  if (!row.floats) {
+    const int64_t units = (k + unit_weights - 1) / unit_weights;
+    auto* rounded = scratch<RoundedUnit>(static_cast<size_t>(p.m * units) * sizeof(RoundedUnit));
+    cpu.round({p.x, p.m, k, row.bias, rounded});
+    x = rounded;
+  }
+  const int64_t row_bytes = std::max<int64_t>(1, static_cast<int64_t>(w.tensor().bytes()) / w.rows());
+  const int64_t all_bytes = p.n * row_bytes;
+  const int64_t piece = std::clamp(all_bytes / (4 * pool.threads()), least_piece, most_piece);
+  const int64_t step = std::max<int64_t>(1, piece / row_bytes);
+  const auto work = [&](size_t i) {
+    const int64_t begin = static_cast<int64_t>(i) * step;
+    row.dot({w.planes(), p.first + begin, std::min(step, p.n - begin), k, x, p.m, p.y + begin, p.y_stride});
+  };
+  const auto pieces = static_cast<size_t>((p.n + step - 1) / step);
+  if (all_bytes * p.m <= serial_bytes) {
+    for (size_t i = 0; i < pieces; ++i) work(i);
+  } else {
+    pool.parallel_for(pieces, work);
+  }
+}
+
+// A panel of weights stays in the second-level cache, with the tokens that are multiplied with it.
+constexpr int64_t panel_bytes = int64_t{1} << 20;
+constexpr int64_t most_panel_rows = 256;
+
+void decode_panel(const Matrix& w, const KernelRow& row, const CpuKernels& cpu, int64_t first, int64_t n,
+                  uint16_t* out) {
+  const int64_t k = w.cols();
+  if (w.decoded() != nullptr) {
+    cpu.pack_rows({w.decoded() + first * k, n, k, k, out});
+  } else if (row.panel != nullptr) {
+    row.panel({w.planes(), first, n, k, 0, (k + unit_weights - 1) / unit_weights, out});
+  } else {
+    auto* rows = scratch<float>(static_cast<size_t>(n * k) * sizeof(float));
+    w.decode_rows(first, n, rows, k);
+    cpu.pack_rows({rows, n, k, k, out});
+  }
+}
+
+/// Many tokens: panels of weights are decoded once to bf16 tiles and meet all tokens.
+void tile_product(const Matrix& w, const KernelRow& row, const CpuKernels& cpu, const Product& p,
+                  ThreadPool& pool) {
+  const int64_t k = w.cols(), blocks = (k + 31) / 32, groups = (p.m + 15) / 16;
+  auto* tokens = scratch<TokenTile>(static_cast<size_t>(groups * blocks) * sizeof(TokenTile))->v;
+  const int64_t group_size = blocks * 512;
+  pool.parallel_for(static_cast<size_t>(groups), [&](size_t i) {
+    const auto g = static_cast<int64_t>(i);
+    cpu.pack_tokens({p.x + g * 16 * k, std::min<int64_t>(16, p.m - g * 16), k, k, tokens + g * group_size});
+  });
+  if (p.m <= 64 && cpu.tiles.few != nullptr && row.panel != nullptr && w.decoded() == nullptr) {
+    const int64_t step = std::clamp<int64_t>(p.n / (4 * pool.threads()) / 16 * 16, 16, 64);
+    pool.parallel_for(static_cast<size_t>((p.n + step - 1) / step), [&](size_t i) {
+      const int64_t begin = static_cast<int64_t>(i) * step;
+      cpu.tiles.few({row.panel, w.planes(), p.first + begin, std::min(step, p.n - begin), k, tokens, p.m,
+                     p.y + begin, p.y_stride});
+    });
+    return;
+  }
+  const int64_t fit = panel_bytes / (blocks * 64) / 32 * 32;
+  const int64_t share = (p.n / (4 * pool.threads()) + 31) / 32 * 32;
+  const int64_t step = std::max<int64_t>(32, std::min({fit, share, most_panel_rows}));
+  pool.parallel_for(static_cast<size_t>((p.n + step - 1) / step), [&](size_t i) {
+    const int64_t begin = static_cast<int64_t>(i) * step, n = std::min(step, p.n - begin);
+    auto* panel = scratch<WeightTile>(static_cast<size_t>((n + 15) / 16 * blocks) * sizeof(WeightTile))->v;
+    for (int64_t r = 0; r < n; r += 16)
+      decode_panel(w, row, cpu, p.first + begin + r, std::min<int64_t>(16, n - r),
+                   panel + r / 16 * group_size);
+    cpu.tiles.run({panel, n, tokens, p.m, blocks, p.y + begin, p.y_stride});
+  });
+}
+
+}  // namespace
+
+const char* fast_matmul(const Matrix& w, const Product& p, ThreadPool& pool) {
+  const CpuKernels& cpu = cpu_kernels();
+  const KernelRow& row = kernel_for(w.word(), w.cols(), isa_level());
+  if (cpu.tiles.run != nullptr && p.m >= cpu.tiles.from) {
+    tile_product(w, row, cpu, p, pool);
+    return cpu.tiles.name;
+  }
+  if (row.dot == nullptr) return nullptr;
+  dot_product(w, row, cpu, p, pool);
+  return row.name;
+}
+
+}  // namespace nibble
