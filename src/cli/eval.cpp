@@ -18,6 +18,7 @@ struct Options {
   std::vector<std::string> models;
   std::string text, against, protocol = "chunks";
   int64_t context = 0, stride = 0, windows = 0;
+  bool fast = false;
   bool certify = false;
 };
 
@@ -165,6 +166,8 @@ Run setup(CLI::App& app) {
                  "tokens of a chunk or window (default: 512, or what the model was trained on)");
   app.add_option("--stride", o->stride, "tokens between windows (default: half the context)");
   app.add_option("--chunks", o->windows, "stop after this many chunks or windows");
+  app.add_flag("--fast", o->fast,
+               "round activations as nibble run does; the original stays exact (default: exact for all)");
   return [o](const Common& common) { eval(*o, common); };
 }
 

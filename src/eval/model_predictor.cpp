@@ -42,7 +42,8 @@ class ModelPredictor final : public Predictor {
 
 }  // namespace
 
-std::unique_ptr<Predictor> model_predictor(const Checkpoint& checkpoint, int64_t context, ThreadPool& pool, Precision precision) {
+std::unique_ptr<Predictor> model_predictor(const Checkpoint& checkpoint, int64_t context, ThreadPool& pool,
+                                           Precision precision) {
   if (checkpoint.arch().encoder)
     fail(ErrorKind::usage, "{} is an encoder: it predicts no text", checkpoint.path());
   return std::make_unique<ModelPredictor>(checkpoint, context, pool, precision);

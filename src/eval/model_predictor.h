@@ -4,6 +4,7 @@
 
 #include "base/pool.h"
 #include "eval/evaluate.h"
+#include "kernels/matmul.h"
 #include "model/checkpoint.h"
 
 namespace nibble {

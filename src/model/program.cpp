@@ -310,7 +310,8 @@ Program build_program(const Arch& arch, const Hparams& hparams, const WeightSour
   }
   const bool keep_all = floats * sizeof(float) <= static_cast<double>(options.decoded_bytes);
   for (const auto& w : builder.loaded()) {
-    if (w->matrix && ((keep_all && !fast(*w->matrix)) || w->matrix->wants_decoded())) w->matrix->keep_decoded(pool);
+    if (w->matrix && ((keep_all && !fast(*w->matrix)) || w->matrix->wants_decoded()))
+      w->matrix->keep_decoded(pool);
   }
   return program;
 }

@@ -61,7 +61,8 @@ struct BuildOptions {
   /// Quantized matrices are kept as f32 as well if all of them fit into this many bytes: decoding each of
   /// them for every token is what costs most in small models. The results are the same.
   int64_t decoded_bytes = int64_t{512} << 20;
-  /// Precision::fast is what running a model wants; nothing is kept decoded then that a kernel can read as it is.
+  /// Precision::fast is what running a model wants; nothing is kept decoded then that a kernel can read as it
+  /// is.
   Precision precision = Precision::exact;
   ProgramPart part{};
 };

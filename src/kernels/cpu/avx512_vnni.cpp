@@ -82,8 +82,8 @@ constexpr KernelRow rows[] = {
 }  // namespace
 
 extern const CpuKernels cpu_avx512_vnni = {
-    rows,         sizeof rows / sizeof rows[0],        &products,   &weighted_sum,
-    &read_bytes,  {&peak_f32, "f32 multiply-add"},     &round_rows, &pack_rows,
+    rows,         sizeof rows / sizeof rows[0],         &products,   &weighted_sum,
+    &read_bytes,  {&peak_f32, "f32 multiply-add"},      &round_rows, &pack_rows,
     &pack_tokens, {&tiles, nullptr, "tiles-avx512", 16}};
 
 }  // namespace nibble
