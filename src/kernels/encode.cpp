@@ -9,6 +9,7 @@ const EncodeRows& encode_rows(IsaLevel level) {
     case IsaLevel::avx2:
       return encode_avx2;
     case IsaLevel::avx512:
+    case IsaLevel::amx:
       return encode_avx512;
 #elif defined(__aarch64__)
     case IsaLevel::neon:
