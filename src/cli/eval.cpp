@@ -127,7 +127,8 @@ void eval(const Options& o, const Common& common) {
   if (!o.against.empty()) reference = open_checkpoint(o.against);
   const Protocol protocol = protocol_of(o, (reference ? *reference : models.front()).hparams().context);
   const std::string text = read_text(o.text);
-  Scoring s = score(models, reference ? &*reference : nullptr, text, protocol, common);
+  Scoring s = score(models, reference ? &*reference : nullptr, text, protocol, common,
+                    o.fast ? Precision::fast : Precision::exact);
   for (size_t i = 0; i < rows.size(); ++i) rows[i].scores = std::move(s.results[i]);
   for (size_t i = 0; o.certify && i < rows.size(); ++i) {
     write_certificate(models[i], *reference, text, protocol, rows[i].scores, common);

@@ -6,6 +6,7 @@
 #include "cli/verb.h"
 #include "eval/divergence.h"
 #include "eval/protocol.h"
+#include "kernels/matmul.h"
 #include "model/checkpoint.h"
 
 namespace nibble::cli {
@@ -18,8 +19,9 @@ struct Scoring {
 };
 
 /// Scores models, beside `reference` where there is one (null: none). The text is cut with the reference's
-/// tokenizer, or the first model's. Throws as evaluate and cut_windows.
+/// tokenizer, or the first model's. `precision` is that of the models; the reference is exact. Throws as
+/// evaluate and cut_windows.
 Scoring score(const std::vector<Checkpoint>& models, const Checkpoint* reference, const std::string& text,
-              const Protocol& protocol, const Common& common);
+              const Protocol& protocol, const Common& common, Precision precision = Precision::exact);
 
 }  // namespace nibble::cli
