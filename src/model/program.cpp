@@ -241,6 +241,7 @@ class Builder {
     attributes.softcap = static_cast<float>(hparams_.attn_softcap);
     attributes.window = local ? hparams_.window : 0;
     attributes.causal = step.causal;
+    attributes.precision = precision_;
     const int mixed = add_node(attention_op, in_layer(layer, "attention"), {q, k, v}, {}, attributes);
     return linear(in_layer(layer, "attn_output"), mixed, hparams_.hidden);
   }
@@ -286,6 +287,7 @@ class Builder {
   const Arch& arch_;
   const Hparams& hparams_;
   const WeightSource& source_;
+  Precision precision_;
   ProgramPart part_;
   Program program_;
   std::map<std::string, WeightRef> known_;

@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "base/half.h"
+#include "kernels/attend.h"
 #include "ops/math.h"
 
 namespace nibble {
@@ -27,6 +28,15 @@ std::vector<Extent> shape(const Node& node, std::span<const Extent> in) {
   return {in[0]};
 }
 
+/// The level's own kernels; null functions where it has none.
+const AttendKernels& attend_kernels() {
+  static const AttendKernels none;
+#if defined(__x86_64__)
+  if (isa_level() == IsaLevel::amx) return amx_attend;
+#endif
+  return none;
+}
+
 void store_rows(const Value& from, std::byte* to, DType type, int64_t position) {
   const int64_t n = from.rows * from.cols;
   if (type == DType::f32) {
@@ -35,6 +45,10 @@ void store_rows(const Value& from, std::byte* to, DType type, int64_t position) 
     return;
   }
   auto* half = reinterpret_cast<uint16_t*>(to) + position * from.cols;
+  if (const auto narrow = attend_kernels().narrow; narrow != nullptr) {
+    narrow(from.data, n, half);
+    return;
+  }
   for (int64_t i = 0; i < n; ++i) half[i] = f32_to_f16(from.data[i]);
 }
 
@@ -135,12 +149,45 @@ class Group {
   std::vector<float> query_, score_, sum_, most_, total_, keys_, values_;
 };
 
+bool can_attend_fast(const AttentionAttributes& a) {
+  return a.precision == Precision::fast && attend_kernels().attend != nullptr && a.softcap == 0 &&
+         a.head_dim % 32 == 0 && a.head_dim <= attend_dim && a.heads / a.kv_heads <= attend_rows;
+}
+
+/// The same by the level's own kernel.
+void attend_fast(const AttentionAttributes& a, const KvLayer& kv, RunContext& run, const Value& q,
+                 const Value& out) {
+  const int64_t group = a.heads / a.kv_heads;
+  const int64_t step = std::min<int64_t>(query_block, attend_rows / group);
+  const int64_t blocks = (q.rows + step - 1) / step;
+  const auto attend = [&](size_t task) {
+    const int64_t kv_head = static_cast<int64_t>(task) % a.kv_heads;
+    const int64_t first = static_cast<int64_t>(task) / a.kv_heads * step;
+    const int64_t query_column = kv_head * group * a.head_dim;
+    const size_t key_column = static_cast<size_t>(kv_head * a.head_dim) * dtype_size(kv.type);
+    attend_kernels().attend({q.row(first) + query_column, out.row(first) + query_column, q.cols,
+                             std::min(step, q.rows - first), group, a.head_dim, kv.keys + key_column,
+                             kv.values + key_column, kv.cols, kv.type == DType::f16, a.scale,
+                             run.position + first, run.position + q.rows, a.window, a.causal});
+  };
+  const auto tasks = static_cast<size_t>(blocks * a.kv_heads);
+  if (q.rows * (run.position + q.rows) * a.heads * a.head_dim <= 4 * serial_work) {
+    for (size_t task = 0; task < tasks; ++task) attend(task);
+  } else {
+    run.pool.parallel_for(tasks, attend);
+  }
+}
+
 void forward(const Node& node, RunContext& run, std::span<const Value> in, std::span<const Value> out) {
   const auto& a = node.attribute<AttentionAttributes>();
   const KvLayer& kv = run.kv[static_cast<size_t>(a.layer)];
   const int64_t rows = in[0].rows;
   store_rows(in[1], kv.keys, kv.type, run.position);
   store_rows(in[2], kv.values, kv.type, run.position);
+  if (can_attend_fast(a)) {
+    attend_fast(a, kv, run, in[0], out[0]);
+    return;
+  }
 
   const int64_t group = a.heads / a.kv_heads;
   const int64_t blocks = (rows + query_block - 1) / query_block;

@@ -9,7 +9,8 @@ namespace nibble {
 /// their positions; then every query sees what is stored there. Scores are made block by block with a running
 /// softmax (Milakov and Gimelshein 2018; Dao et al. 2022), so nothing of size tokens x tokens exists. Key
 /// blocks start at multiples of 64 positions: the result for a token does not depend on how the sequence was
-/// cut into batches, to the bit.
+/// cut into batches, to the bit. With Precision::fast and kernels for it (kernels/attend.h) queries, keys,
+/// values and weights are rounded to bf16, sums are f32, and batches differ in rounding.
 extern const Op attention_op;
 
 struct AttentionAttributes {
@@ -19,6 +20,7 @@ struct AttentionAttributes {
   float softcap = 0;   ///< 0: none; else scores become cap * tanh(score / cap)
   int64_t window = 0;  ///< 0: all; else a query sees this many positions, its own included
   bool causal = true;
+  Precision precision = Precision::exact;
 };
 
 }  // namespace nibble

@@ -60,6 +60,12 @@ struct Case {
   DType type;
 };
 
+/// Restores the level on leaving.
+struct KeepLevel {
+  IsaLevel level = isa_level();
+  ~KeepLevel() { set_isa_level(level); }
+};
+
 class Attention : public testing::TestWithParam<Case> {};
 
 TEST_P(Attention, EqualsBruteForce) {
@@ -98,6 +104,47 @@ TEST_P(Attention, EqualsBruteForce) {
       again.insert(again.end(), part.begin(), part.end());
     }
     EXPECT_EQ(again, y) << "in batches of " << step;
+  }
+}
+
+// bf16 keeps 8 bits: each factor is wrong by at most 2^-9 of itself. That moves a score of magnitude s by up
+// to s 2^-8 and the weights, which sum to one, by as much.
+TEST(FastAttention, StaysNearBruteForceAtEveryLevel) {
+  const KeepLevel keep;
+  ThreadPool pool(2);
+  for (const Case& c :
+       {Case{8, 1, 64, 0, 1, 0, 0, true, DType::f16}, Case{8, 2, 64, 100, 1, 0, 0, true, DType::f16},
+        Case{8, 1, 64, 37, 40, 0, 0, true, DType::f16}, Case{2, 2, 32, 200, 5, 13, 0, true, DType::f32},
+        Case{6, 2, 96, 0, 70, 0, 0, false, DType::f32}, Case{6, 2, 96, 0, 70, 9, 0, false, DType::f16},
+        Case{1, 1, 128, 300, 100, 64, 0, true, DType::f32}, Case{2, 1, 256, 0, 30, 0, 0, true, DType::f16},
+        Case{4, 2, 40, 0, 30, 0, 0, true, DType::f16}, Case{4, 2, 32, 0, 30, 0, 5, true, DType::f16}}) {
+    AttentionAttributes a{0, c.heads, c.kv_heads, c.dim, 0.1f, c.softcap, c.window, c.causal};
+    a.precision = Precision::fast;
+    const int64_t total = c.before + c.rows, cols = c.kv_heads * c.dim;
+    const auto q = gaussian(total * c.heads * c.dim, 1);
+    const auto k = gaussian(total * cols, 2), v = gaussian(total * cols, 3);
+    const auto want =
+        brute_force(a, {q.begin() + c.before * c.heads * c.dim, q.end()}, k, v, c.rows, c.before);
+    for (const IsaLevel level : isa_levels()) {
+      set_isa_level(level);
+      Cache cache(c.type, cols, total);
+      const auto run = [&](int64_t first, int64_t rows) {
+        const std::vector<int32_t> tokens(static_cast<size_t>(rows));
+        RunContext context{pool, tokens, {}, first, total, {}, {&cache.layer, 1}, {}};
+        const auto part = [&](const std::vector<float>& x, int64_t width) {
+          return test::Input{{x.begin() + first * width, x.begin() + (first + rows) * width}, width};
+        };
+        return test::run_op(attention_op, context, {part(q, c.heads * c.dim), part(k, cols), part(v, cols)},
+                            {}, a);
+      };
+      if (c.before > 0) run(0, c.before);
+      const auto y = run(c.before, c.rows);
+      ASSERT_EQ(y.size(), want.size());
+      const double score = 0.1 * 5 * std::sqrt(static_cast<double>(c.dim));  // five sigma
+      for (size_t i = 0; i < y.size(); ++i)
+        ASSERT_NEAR(y[i], want[i], (score + 1) * 0x1p-8 * 4)
+            << isa_name(level) << " dim " << c.dim << " at " << i;
+    }
   }
 }
 

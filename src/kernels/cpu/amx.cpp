@@ -1,4 +1,5 @@
 // AMX: 16 x 16 tiles of sums from tiles of 16 x 32 bf16 numbers. Everything else is AVX-512 with VNNI.
+#include "kernels/attend.h"
 #include "kernels/cpu/kernel.h"
 
 #if defined(__x86_64__)
@@ -37,6 +38,14 @@ class Tiles {
   Tiles(const Tiles&) = delete;
   Tiles& operator=(const Tiles&) = delete;
 };
+
+}  // namespace
+}  // namespace nibble
+
+#include "kernels/cpu/attend.inc"
+
+namespace nibble {
+namespace {
 
 NIBBLE_INLINE void write_tile(const float* sums, float* y, int64_t y_stride, int64_t rows,
                               int64_t tokens) noexcept {
@@ -188,6 +197,8 @@ int64_t peak(int64_t rounds) noexcept {
 
 extern const TileKernel amx_tiles = {&tiles, &few_tiles, "tiles-amx", 5};
 extern const PeakKernel amx_peak = {&peak, "bf16 tiles"};
+
+extern const AttendKernels amx_attend = {&attend, &narrow};
 
 }  // namespace nibble
 
