@@ -121,8 +121,10 @@ TEST(Program, FastProductsStayNearTheExactOnes) {
         error += (y[i] - exact[i]) * (y[i] - exact[i]);
         power += exact[i] * exact[i];
       }
-      // Eight bits lose about 0.5 % of a product, bf16 0.2 %; layers add up.
-      EXPECT_LT(std::sqrt(error / power), 0.02) << isa_name(level) << " in batches of " << step;
+      // Eight bits for 32 normal values lose about 0.5 % of a product (their largest is 2.1 sigma, a step
+      // 1/127 of it), bf16 0.2 %. Fifteen products in two layers and the output: 2 % if independent, 7.5 % if
+      // all alike.
+      EXPECT_LT(std::sqrt(error / power), 0.04) << isa_name(level) << " in batches of " << step;
       EXPECT_EQ(logits_of(fast, tokens, step, 1), y) << isa_name(level) << ": one thread";
     }
   }
