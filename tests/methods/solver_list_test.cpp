@@ -15,7 +15,7 @@ class EveryFormat : public testing::TestWithParam<const Format*> {
 };
 
 TEST_P(EveryFormat, HessianLowersTheErrorOfTheOutputs) {
-  const test::Problem p = test::make_problem(8, 256, 5);
+  static const test::Problem p = test::make_problem(8, 256, 5);
   const double nearest =
       test::relative_error(p, test::decoded(format(), test::solve(solver_of("nearest"), format(), p, pool_)));
   for (const Solver* s : solvers()) {
@@ -27,7 +27,7 @@ TEST_P(EveryFormat, HessianLowersTheErrorOfTheOutputs) {
 }
 
 TEST_P(EveryFormat, WindowsThreadsAndInstructionSetsChangeNoByte) {
-  const test::Problem p = test::make_problem(13, 256, 9);
+  static const test::Problem p = test::make_problem(13, 256, 9);
   for (const Solver* s : solvers()) {
     ThreadPool one(1), three(3);
     const auto expected = test::bytes_of(test::solve(*s, format(), p, one));
