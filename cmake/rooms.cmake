@@ -55,6 +55,8 @@ nibble_room(pipeline USES model methods calibrate PRIVATE nlohmann_json::nlohman
 nibble_room(eval USES model PRIVATE nlohmann_json::nlohmann_json)
 nibble_room(cli USES pipeline eval model formats PRIVATE nlohmann_json::nlohmann_json CLI11::CLI11)
 
+set_target_properties(nibble_cli PROPERTIES NIBBLE_COLD ON)
+
 # The program is the cli room plus its main file.
 if(TARGET nibble_cli AND EXISTS ${PROJECT_SOURCE_DIR}/src/main.cpp)
   add_executable(nibble_program ${PROJECT_SOURCE_DIR}/src/main.cpp)
