@@ -187,7 +187,8 @@ TEST(SafetensorsSink, SameInputSameBytesAlignedElements) {
     sink.finish();
   }
   EXPECT_EQ(test::slurp(dir / "a/model.safetensors"), test::slurp(dir / "b/model.safetensors"));
-  for (const StoredTensor& t : open_tensor_file(dir / "a").tensors()) {
+  const TensorFile file = open_tensor_file(dir / "a");
+  for (const StoredTensor& t : file.tensors()) {
     EXPECT_EQ(t.offset % dtype_size(*t.dtype), 0u) << t.name;
   }
 }
