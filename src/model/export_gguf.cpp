@@ -133,7 +133,8 @@ std::vector<GgufKv> kept_metadata(const Checkpoint& source, int file_type, bool 
   std::vector<GgufKv> kv;
   for (const GgufKv& entry : source.file().gguf()) {
     const bool stale = entry.key.starts_with("split.") || entry.key.starts_with("quantize.imatrix.") ||
-                       entry.key == "nibble.certificates" || entry.key == "general.file_type" || entry.key == "general.quantization_version";
+                       entry.key == "nibble.certificates" || entry.key == "general.file_type" ||
+                       entry.key == "general.quantization_version";
     if (!stale) kv.push_back(entry);
   }
   kv.push_back(GgufKv::u32("general.file_type", static_cast<uint32_t>(file_type)));
