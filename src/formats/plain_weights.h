@@ -6,9 +6,9 @@
 namespace nibble::fitting {
 
 /// The weights by which a fit of two or three bits measures its errors where it is given no importance:
-/// w = |x| + 5/8 of the super-block's mean |x|. The least plain squared error shrinks what it approximates
-/// (then x̂·x̂ = x̂·x), at two bits by 7 %, and so every product with it; with these weights x̂ keeps the
-/// length of x, at the cost of 2 to 4 % more root mean square error.
+/// w = min(|x|, 3 a) + 5/8 a, a being the super-block's mean |x|. The least plain squared error shrinks what
+/// it approximates (then x̂·x̂ = x̂·x), at two bits by 7 %, and so every product with it; with these weights x̂
+/// keeps the length of x, at the cost of 2 to 4 % more root mean square error.
 template <int N>
 class PlainWeights {
  public:

@@ -252,6 +252,13 @@ int converted_file_type(const Checkpoint& source, const Format* type) {
 
 QuantizationPlan plan_quantization(const Checkpoint& source, Target target, const Recipe& recipe) {
   const Solver& solver = solver_of(recipe.solver);
+  if (const Needs needs = solver.needs(); needs.importance || needs.hessian) {
+    throw Error(
+        ErrorKind::unsupported,
+        fmt::format("solver '{}' needs statistics of the model's inputs, which a job does not collect",
+                    recipe.solver),
+        "solvers without data: nearest, hqq; as a library call Solver::prepare takes statistics");
+  }
   Chooser chooser(source, target, recipe);
   const FormatChoice choice = [&](const CanonicalTensor& t, const std::string& name,
                                   const Shape& shape) -> const Format& {

@@ -63,5 +63,13 @@ TEST(Usage, FormatsListsInBothShapes) {
   EXPECT_TRUE(found);
 }
 
+TEST(Usage, ASolverWithoutItsStatisticsIsRefusedByName) {
+  const auto o = test::run_program({"quantize", std::string(NIBBLE_SOURCE_DIR) + "/models/demo",
+                                    "/nowhere/out.gguf", "q4_0", "--solver", "gptq"});
+  EXPECT_EQ(o.status, 4) << o.err;
+  EXPECT_NE(o.err.find("gptq"), std::string::npos);
+  EXPECT_NE(o.err.find("hint:"), std::string::npos);
+}
+
 }  // namespace
 }  // namespace nibble
