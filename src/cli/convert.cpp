@@ -15,7 +15,8 @@ struct Options {
 void convert(const Options& o, const Common& common) {
   const Format* type = o.type == "auto" ? nullptr : &format_of(o.type);
   const Checkpoint source = open_source(o.in, o.out, o.job);
-  run_planned(plan_conversion(source, target_of(o.out), type), o.out, "convert", o.job, common);
+  ThreadPool pool(common.threads);
+  run_planned(plan_conversion(source, target_of(o.out), type), o.out, "convert", o.job, common, pool);
 }
 
 Run setup(CLI::App& app) {

@@ -84,13 +84,12 @@ Checkpoint open_source(const std::string& input, const std::string& output, cons
 }
 
 void run_planned(const QuantizationPlan& plan, const std::string& output, const std::string& title,
-                 const JobWords& words, const Common& common, int threads) {
+                 const JobWords& words, const Common& common, ThreadPool& pool) {
   const uint64_t shard = bytes_of(words.shard_size);
   if (shard != 0 && plan.file.target == Target::gguf) {
     throw Error(ErrorKind::usage, "--shard-size splits folders; a GGUF file is written in one piece",
                 "leave it out, or name a folder as output");
   }
-  ThreadPool pool(threads > 0 ? threads : common.threads);
   const Preflight p = preflight(plan, output, pool.threads());
   if (!common.quiet && !common.json) print_preflight(plan, p, output);
   if (!words.ledger.empty()) write_text(words.ledger, plan.ledger.to_json() + "\n");
@@ -106,13 +105,27 @@ void run_planned(const QuantizationPlan& plan, const std::string& output, const 
   }
   Progress progress(common.progress_style());
   const JobResult result = run_job(plan, {output, words.fresh, shard, title}, pool, progress);
+  if (!words.ledger.empty() && !result.notes.empty()) {
+    // Written again with what only the work itself could tell.
+    Ledger ledger = plan.ledger;
+    for (LedgerLine& l : ledger.lines) {
+      for (const auto& [tensor, note] : result.notes) {
+        if (tensor != l.target && !tensor.starts_with(l.target + " ")) continue;
+        l.reason += (l.reason.empty() ? "" : "; ") +
+                    (tensor == l.target ? note : tensor.substr(l.target.size() + 1) + ": " + note);
+      }
+    }
+    write_text(words.ledger, ledger.to_json() + "\n");
+  }
   if (common.json) {
     j["seconds"] = result.seconds;
     j["resumed_tensors"] = result.resumed;
+    j["notes"] = result.notes;
     fmt::print("{}\n", j.dump(2));
   } else if (!common.quiet) {
     if (result.resumed > 0)
       fmt::print(stderr, "{} tensors were finished by an earlier try\n", result.resumed);
+    for (const auto& [tensor, note] : result.notes) fmt::print(stderr, "{}: {}\n", tensor, note);
     fmt::print(stderr, "{} is complete: {} in {}\n", result.path,
                human_bytes(static_cast<double>(p.bytes_out)), human_seconds(result.seconds));
   }

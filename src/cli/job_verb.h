@@ -25,9 +25,8 @@ struct JobWords {
 Checkpoint open_source(const std::string& input, const std::string& output, const JobWords& words);
 
 /// Preflight, ledger, the job itself (or with --dry-run the account of every tensor) and the report, in words
-/// or as JSON. `threads`: 0 for the common choice. Throws as run_job does, and Error{usage} for a size that
-/// is none.
+/// or as JSON. Throws as run_job does, and Error{usage} for a size that is none.
 void run_planned(const QuantizationPlan& plan, const std::string& output, const std::string& title,
-                 const JobWords& words, const Common& common, int threads = 0);
+                 const JobWords& words, const Common& common, ThreadPool& pool);
 
 }  // namespace nibble::cli

@@ -1,5 +1,6 @@
 #include <CLI/CLI.hpp>
 
+#include "cli/calibration.h"
 #include "cli/job_verb.h"
 #include "cli/output_path.h"
 
@@ -12,6 +13,9 @@ struct Options {
   std::vector<std::string> tensor, keep;
   std::string output_type, embedding_type, solver = "nearest";
   bool pure = false, leave_output = false, substitute = false, requantize = false;
+  std::string imatrix, stats;
+  SolverOptions solving;
+  CalibrationWords calibration;
   JobWords job;
 };
 
@@ -33,14 +37,33 @@ Recipe recipe_of(const Options& o) {
   r.allow_substitution = o.substitute;
   r.allow_requantize = o.requantize;
   r.solver = o.solver;
+  r.options = o.solving;
   return r;
+}
+
+/// Where the solver gets its statistics; null if it needs none and none are given.
+std::shared_ptr<StatsSource> statistics(const Options& o, const Recipe& recipe, const Checkpoint& source,
+                                        const Common& common, ThreadPool& pool) {
+  const Needs needs = solver_of(recipe.solver).needs();
+  const std::string& text = o.calibration.choice.source;
+  if ((o.imatrix.empty() ? 0 : 1) + (o.stats.empty() ? 0 : 1) + (text.empty() ? 0 : 1) > 1)
+    throw Error(ErrorKind::usage, "--imatrix, --stats and --calibrate are sources of the same thing",
+                "give one of them");
+  if (!o.imatrix.empty()) return imatrix_stats(o.imatrix);
+  if (!o.stats.empty()) return folder_stats(o.stats, source);
+  if (text.empty() && !needs.importance && !needs.hessian) return nullptr;
+  return walk_stats(source, o.calibration.text(source, common, pool), needs, o.output + ".hidden.partial",
+                    pool);
 }
 
 void quantize(const Options& o, const Common& common) {
   const Recipe recipe = recipe_of(o);
   const Checkpoint source = open_source(o.input, o.output, o.job);
-  run_planned(plan_quantization(source, target_of(o.output), recipe), o.output, "quantize", o.job, common,
-              o.threads);
+  const Target target = target_of(o.output);
+  ThreadPool pool(o.threads > 0 ? o.threads : common.threads);
+  auto stats = statistics(o, recipe, source, common, pool);
+  run_planned(plan_quantization(source, target, recipe, std::move(stats)), o.output, "quantize", o.job,
+              common, pool);
 }
 
 Run setup(CLI::App& app) {
@@ -60,7 +83,21 @@ Run setup(CLI::App& app) {
   app.add_option("--token-embedding-type", o->embedding_type, "format of the token embedding");
   app.add_flag("--leave-output-tensor", o->leave_output, "keep the output matrix");
   app.add_flag("--pure", o->pure, "the mix's base format for every matrix");
-  app.add_option("--solver", o->solver, "how codes are chosen")->capture_default_str();
+  app.add_option("--solver", o->solver,
+                 "how codes are chosen: nearest, hqq (no data), gptq (error feedback; needs a text)")
+      ->capture_default_str();
+  app.add_option("--calibrate", o->calibration.choice.source,
+                 "text to collect statistics on: a text file, .jsonl, or a folder of them");
+  o->calibration.add_to(app);
+  app.add_option("--imatrix", o->imatrix, "importance matrix of llama-imatrix or nibble calibrate");
+  app.add_option("--stats", o->stats, "folder of statistics that nibble calibrate made");
+  app.add_option("--damping", o->solving.damping, "share of the Hessian's mean diagonal that gptq adds to it")
+      ->check(CLI::Range(0.0, 1.0))
+      ->capture_default_str();
+  app.add_option("--passes", o->solving.passes,
+                 "rounds of descent after error feedback, at most; 0: GPTQ as published")
+      ->check(CLI::Range(0, 1000))
+      ->capture_default_str();
   app.add_flag("--allow-substitution", o->substitute,
                "where a shape does not fit, take the nearest format that does");
   app.add_flag("--allow-requantize", o->requantize, "accept a source that is already quantized");
@@ -76,6 +113,8 @@ const Verb quantize_verb{
     "nibble quantize ./my-llama out.gguf q4_k_m\n"
     "nibble quantize in.gguf out.gguf Q4_K_M 8\n"
     "nibble quantize ./my-llama out/ --to int4:g128:asym --tensor 'lm_head=int8:channel' --keep '*norm*'\n"
+    "nibble quantize ./my-llama out.gguf q4_k_m --solver gptq --calibrate text.txt\n"
+    "nibble quantize ./my-llama out.gguf q4_k_m --imatrix imatrix.gguf\n"
     "nibble quantize ./my-llama out.gguf q4_k_m --dry-run",
     setup};
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -38,9 +39,10 @@ struct ExportFile {
 class ExportPlan {
  public:
   Target target = Target::gguf;
-  std::vector<ExportTensor> tensors;     ///< in file order
-  std::vector<GgufKv> kv;                ///< GGUF target: all metadata, in file order
-  std::vector<ExportFile> files;         ///< Hugging Face target: config.json, tokenizer, ...
+  std::vector<ExportTensor> tensors;            ///< in file order
+  std::vector<GgufKv> kv;                       ///< GGUF target: all metadata, in file order
+  std::vector<ExportFile> files;                ///< Hugging Face target: config.json, tokenizer, ...
+  std::map<std::string, std::string> metadata;  ///< Hugging Face target: of every safetensors file
   std::vector<UnclaimedTensor> dropped;  ///< source tensors that the target leaves out, with the reason
 
   explicit ExportPlan(Checkpoint source) : checkpoint_(std::move(source)) {}

@@ -20,7 +20,9 @@ std::string read_whole(const std::string& path) {
 OutputPlan plan_output(const ExportPlan& plan, const std::string& path, uint64_t shard_size) {
   const std::vector<PlannedTensor> tensors = planned(plan);
   if (plan.target == Target::gguf) return plan_gguf(path, tensors, plan.kv);
-  OutputPlan out = plan_safetensors(path, tensors, {{"format", "pt"}}, shard_size);
+  std::map<std::string, std::string> metadata = plan.metadata;
+  metadata["format"] = "pt";
+  OutputPlan out = plan_safetensors(path, tensors, metadata, shard_size);
   for (const ExportFile& f : plan.files) {
     std::string text = f.copy_from.empty() ? f.content : read_whole(f.copy_from);
     if (f.name == "config.json") text = with_quantization_config(text, tensors, f.name);

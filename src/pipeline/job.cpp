@@ -8,6 +8,7 @@
 #include "base/interrupt.h"
 #include "pipeline/journal.h"
 #include "pipeline/output.h"
+#include "pipeline/solving.h"
 
 namespace nibble {
 namespace {
@@ -36,6 +37,8 @@ struct Target {
   std::vector<std::vector<std::byte>> whole;  ///< tensor-wide planes, filled by the tensor pass
   std::vector<Task> tasks;
   std::vector<std::string> hashes;  ///< one per task
+  std::vector<Solving::How> how;    ///< one, or one per expert
+  int64_t rows_each = 0;            ///< rows that one of `how` is for
   std::string hash() const {
     std::string all;
     for (const std::string& h : hashes) all += h;
@@ -81,7 +84,7 @@ void read_window(const ExportPlan& file, const ExportTensor& t, int64_t row, std
 class Job {
  public:
   Job(const QuantizationPlan& plan, Output& output, ThreadPool& pool, Progress& progress)
-      : plan_(plan), output_(output), pool_(pool), progress_(progress) {}
+      : plan_(plan), output_(output), pool_(pool), progress_(progress), solving_(plan, pool) {}
 
   /// Splits a tensor into tasks; reads it once if its format has tensor-wide parameters.
   Target prepare(size_t index) const {
@@ -147,9 +150,9 @@ class Job {
       bytes[r.plane].resize(r.bytes);
       at[r.plane] = bytes[r.plane].data();
     }
-    const Stats none;
+    const Solving::How& how = t.how[static_cast<size_t>(task.row / t.rows_each)];
     const int64_t first = task.row * t.tensor->shape.cols() / format.block(t.tensor->shape);
-    plan_.solver->solve({format, t.tensor->shape, t.planes, first, x, none, at}, nullptr);
+    how.solver->solve({format, t.tensor->shape, t.planes, first, x, how.stats, at}, how.prepared);
     for (const Range& r : task.ranges) emit(task, r, bytes[r.plane], hasher);
     return hasher.hex();
   }
@@ -170,40 +173,20 @@ class Job {
     return t.hash() == expected;
   }
 
-  size_t run_all(Journal& journal, const std::string& title) const {
-    const auto& tensors = plan_.file.tensors;
-    size_t resumed = 0;
+  size_t run_all(Journal& journal, const std::string& title) {
     uint64_t total = 0;
     for (const LedgerLine& l : plan_.ledger.lines) total += l.bytes_out;
-    progress_.start(title, total, "B");
-    for (size_t next = 0; next < tensors.size();) {
-      std::vector<Target> batch;
-      size_t tasks = 0;
-      const size_t enough = 8 * static_cast<size_t>(pool_.threads());
-      for (; next < tensors.size() && tasks < enough; ++next) {
-        Target t = prepare(next);
-        if (const auto hash = journal.find(tensors[next].name)) {
-          if (verify(t, *hash)) {
-            ++resumed;
-            progress_.advance(plan_.ledger.lines[next].bytes_out, tensors[next].name);
-            continue;
-          }
-          journal.forget(tensors[next].name);
-        }
-        tasks += t.tasks.size();
-        batch.push_back(std::move(t));
-      }
-      run_batch(batch);
-      output_.sync();
-      for (const Target& t : batch) {
-        journal.record(t.tensor->name, t.hash());
-        if (t.tensor->source != nullptr) plan_.file.release(*t.tensor);
-      }
-      journal.sync();
-    }
+    // Collecting statistics counts as much as all the rest.
+    const uint64_t steps = plan_.stats ? plan_.stats->steps() : 0;
+    step_bytes_ = steps > 0 ? std::max<uint64_t>(1, total / steps) : 0;
+    progress_.start(title, total + steps * step_bytes_, "B");
+    size_t resumed = 0;
+    for (const std::vector<size_t>& part : parts()) resumed += run_part(part, journal);
     progress_.finish();
     return resumed;
   }
+
+  const std::map<std::string, std::string>& notes() const noexcept { return solving_.notes(); }
 
  private:
   void split_rows(Target& t, size_t index) const {
@@ -214,8 +197,12 @@ class Job {
     if (!whole.ranges.empty()) t.tasks.push_back(std::move(whole));
     const int64_t step = window_rows(*t.tensor->format, t.tensor->shape);
     const int64_t block = t.tensor->format->block(t.tensor->shape);
-    for (int64_t row = 0; row < t.tensor->shape.rows(); row += step) {
-      const int64_t rows = std::min(step, t.tensor->shape.rows() - row);
+    // Where experts have statistics of their own, no window holds rows of two.
+    const bool stack =
+        t.tensor->expert < 0 && solving_.wants_stats(*t.tensor) && t.tensor->source->experts > 0;
+    t.rows_each = t.tensor->shape.rows() / (stack ? t.tensor->source->experts : 1);
+    for (int64_t row = 0, rows = 0; row < t.tensor->shape.rows(); row += rows) {
+      rows = std::min(step, t.rows_each - row % t.rows_each);
       Task task{index, row, rows, {}};
       const auto first = static_cast<uint64_t>(row * t.tensor->shape.cols() / block);
       const auto end = static_cast<uint64_t>(((row + rows) * t.tensor->shape.cols() + block - 1) / block);
@@ -227,6 +214,73 @@ class Job {
       }
       t.tasks.push_back(std::move(task));
     }
+  }
+
+  int64_t part_of_tensor(size_t index) const {
+    const ExportTensor& t = plan_.file.tensors[index];
+    return t.source == nullptr ? -1 : part_of(*t.source, plan_.file.checkpoint().hparams());
+  }
+
+  /// The tensors of every part of the model; all together where no statistics are collected.
+  std::vector<std::vector<size_t>> parts() const {
+    std::map<int64_t, std::vector<size_t>> by_part;
+    for (size_t i = 0; i < plan_.file.tensors.size(); ++i)
+      by_part[plan_.stats ? part_of_tensor(i) : 0].push_back(i);
+    std::vector<std::vector<size_t>> all;
+    for (auto& [part, tensors] : by_part) all.push_back(std::move(tensors));
+    return all;
+  }
+
+  size_t run_part(const std::vector<size_t>& tensors, Journal& journal) {
+    size_t resumed = 0;
+    bool entered = false;
+    for (size_t next = 0; next < tensors.size();) {
+      std::vector<Target> batch;
+      size_t tasks = 0;
+      const size_t enough = 8 * static_cast<size_t>(pool_.threads());
+      for (; next < tensors.size() && tasks < enough; ++next) {
+        const size_t index = tensors[next];
+        const ExportTensor& tensor = plan_.file.tensors[index];
+        Target t = prepare(index);
+        if (const auto hash = journal.find(tensor.name)) {
+          if (verify(t, *hash)) {
+            ++resumed;
+            progress_.advance(plan_.ledger.lines[index].bytes_out, tensor.name);
+            continue;
+          }
+          journal.forget(tensor.name);
+        }
+        if (!t.stored && solving_.wants_stats(tensor) && !entered) {
+          entered = true;
+          const int64_t part = part_of_tensor(index);
+          solving_.enter(part, [&] { progress_.advance(step_bytes_, calibrating(part)); });
+        }
+        choose_how(t);
+        tasks += t.tasks.size();
+        batch.push_back(std::move(t));
+      }
+      run_batch(batch);
+      output_.sync();
+      for (const Target& t : batch) {
+        journal.record(t.tensor->name, t.hash());
+        if (t.tensor->source != nullptr) plan_.file.release(*t.tensor);
+      }
+      journal.sync();
+    }
+    return resumed;
+  }
+
+  std::string calibrating(int64_t part) const {
+    const int64_t layers = plan_.file.checkpoint().hparams().layers;
+    return part < layers ? fmt::format("calibrating layer {} of {}", part + 1, layers)
+                         : "calibrating the head";
+  }
+
+  void choose_how(Target& t) {
+    if (t.stored) return;
+    const int64_t count = t.rows_each > 0 ? t.tensor->shape.rows() / t.rows_each : 1;
+    for (int64_t e = 0; e < count; ++e)
+      t.how.push_back(solving_.of(*t.tensor, std::max<int64_t>(t.tensor->expert, e)));
   }
 
   void run_batch(std::vector<Target>& batch) const {
@@ -254,6 +308,8 @@ class Job {
   Output& output_;
   ThreadPool& pool_;
   Progress& progress_;
+  Solving solving_;
+  uint64_t step_bytes_ = 0;  ///< what a step of collecting statistics counts in the progress
 };
 
 }  // namespace
@@ -273,19 +329,22 @@ JobResult run_job(const QuantizationPlan& plan, const JobOptions& options, Threa
   output.open(options.fresh);
   Journal journal(output.journal_path(), output.identity());
   size_t resumed = 0;
+  Job job(plan, output, pool, progress);
   try {
-    resumed = Job(plan, output, pool, progress).run_all(journal, options.title);
+    resumed = job.run_all(journal, options.title);
   } catch (const Error& e) {
     if (e.kind() == ErrorKind::bad_input) {
       output.discard();
       journal.remove();
+      if (plan.stats) plan.stats->finish();
     }
     throw;
   }
   output.finish();
   journal.remove();
+  if (plan.stats) plan.stats->finish();
   const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - begin;
-  return {elapsed.count(), resumed, options.output};
+  return {elapsed.count(), resumed, options.output, job.notes()};
 }
 
 }  // namespace nibble

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <map>
 #include <string>
 
 #include "base/pool.h"
@@ -17,20 +18,21 @@ struct JobOptions {
 
 struct JobResult {
   double seconds = 0;
-  size_t resumed = 0;  ///< tensors an earlier try had finished
-  std::string path;    ///< what to open
+  size_t resumed = 0;                        ///< tensors an earlier try had finished
+  std::string path;                          ///< what to open
+  std::map<std::string, std::string> notes;  ///< by tensor: what had to be done to its statistics
 };
 
 /// Rows of a window: enough weights to keep a core busy for some milliseconds, few enough to bound memory;
 /// always whole blocks of the format.
 int64_t window_rows(const Format& format, const Shape& shape);
 
-/// Rounds every tensor window by window on all threads and writes it where it belongs. The output stands
-/// under its name only when it is complete; until then it is NAME.partial with a journal, from which the same
-/// command goes on after it was killed. The bytes do not depend on the number of threads or on interruptions.
-/// Throws Error{bad_input} naming a tensor with NaN, infinity or a value beyond f16's range (nothing is left
-/// behind then: the same command can only fail again), Error{interrupted} on Ctrl-C (what is done stays for
-/// resuming), Error{io}.
+/// Rounds every tensor, part after part of the model and window by window on all threads and writes it where
+/// it belongs. The output stands under its name only when it is complete; until then it is NAME.partial with
+/// a journal, from which the same command goes on after it was killed. The bytes do not depend on the number
+/// of threads or on interruptions. Throws Error{bad_input} naming a tensor with NaN, infinity or a value
+/// beyond f16's range (nothing is left behind then: the same command can only fail again), Error{interrupted}
+/// on Ctrl-C (what is done stays for resuming), Error{io}.
 JobResult run_job(const QuantizationPlan& plan, const JobOptions& options, ThreadPool& pool,
                   Progress& progress);
 

@@ -239,6 +239,13 @@ void add_dropped(const ExportPlan& file, Ledger& ledger) {
   }
 }
 
+/// Says in the output how it was made.
+void record(ExportPlan& file, const std::string& key, const std::string& text) {
+  file.metadata[key] = text;
+  std::erase_if(file.kv, [&](const GgufKv& kv) { return kv.key == key; });
+  if (file.target == Target::gguf) file.kv.push_back(GgufKv::text(key, text));
+}
+
 /// general.file_type of a conversion: what most matrices are.
 int converted_file_type(const Checkpoint& source, const Format* type) {
   if (type != nullptr) return file_type_of(*type);
@@ -250,15 +257,18 @@ int converted_file_type(const Checkpoint& source, const Format* type) {
 
 }  // namespace
 
-QuantizationPlan plan_quantization(const Checkpoint& source, Target target, const Recipe& recipe) {
+QuantizationPlan plan_quantization(const Checkpoint& source, Target target, const Recipe& asked,
+                                   std::shared_ptr<StatsSource> stats) {
+  Recipe recipe = asked;
   const Solver& solver = solver_of(recipe.solver);
-  if (const Needs needs = solver.needs(); needs.importance || needs.hessian) {
-    throw Error(
-        ErrorKind::unsupported,
-        fmt::format("solver '{}' needs statistics of the model's inputs, which a job does not collect",
-                    recipe.solver),
-        "solvers without data: nearest, hqq; as a library call Solver::prepare takes statistics");
+  const Needs needs = solver.needs(), given = stats ? stats->gives() : Needs{};
+  if ((needs.importance && !given.importance) || (needs.hessian && !given.hessian)) {
+    throw Error(ErrorKind::unsupported,
+                fmt::format("solver '{}' needs {} of the model's inputs", recipe.solver,
+                            needs.hessian ? "the Hessian" : "the importance"),
+                "collect it with --calibrate TEXT; solvers without data: nearest, hqq");
   }
+  if (stats) recipe.statistics = stats->identity();
   Chooser chooser(source, target, recipe);
   const FormatChoice choice = [&](const CanonicalTensor& t, const std::string& name,
                                   const Shape& shape) -> const Format& {
@@ -271,7 +281,9 @@ QuantizationPlan plan_quantization(const Checkpoint& source, Target target, cons
   for (const ExportTensor& t : file.tensors)
     ledger.lines.push_back(line_of(t, t.fixed ? nullptr : chooser.decision(t.name)));
   add_dropped(file, ledger);
-  return {std::move(file), std::move(ledger), &solver, recipe};
+  record(file, "nibble.version", NIBBLE_VERSION);
+  record(file, "nibble.recipe", recipe.to_string());
+  return {std::move(file), std::move(ledger), &solver, std::move(recipe), std::move(stats)};
 }
 
 QuantizationPlan plan_conversion(const Checkpoint& source, Target target, const Format* type) {
@@ -288,7 +300,7 @@ QuantizationPlan plan_conversion(const Checkpoint& source, Target target, const 
     ledger.lines.push_back(line_of(t, t.fixed && target == Target::gguf ? nullptr : &d));
   }
   add_dropped(file, ledger);
-  return {std::move(file), std::move(ledger), &solver_of(recipe.solver), recipe};
+  return {std::move(file), std::move(ledger), &solver_of(recipe.solver), recipe, nullptr};
 }
 
 }  // namespace nibble

@@ -6,6 +6,7 @@
 #include "model/export.h"
 #include "pipeline/ledger.h"
 #include "pipeline/recipe.h"
+#include "pipeline/stats_source.h"
 
 namespace nibble {
 
@@ -15,12 +16,15 @@ struct QuantizationPlan {
   Ledger ledger;         ///< line i belongs to file.tensors[i]; dropped source tensors follow
   const Solver* solver;  ///< rounds every tensor that is not copied
   Recipe recipe;
+  std::shared_ptr<StatsSource> stats;  ///< null: none
 };
 
 /// Decides every tensor's format. Throws Error{usage} for words that mean nothing, a format the target cannot
 /// hold, a pattern that matches nothing; Error{unsupported} naming every tensor whose shape its format cannot
-/// hold, with choices, unless the recipe allows substitution.
-QuantizationPlan plan_quantization(const Checkpoint& source, Target target, const Recipe& recipe);
+/// hold, with choices, unless the recipe allows substitution, and for a solver that needs statistics which
+/// `stats` (may be null) does not give.
+QuantizationPlan plan_quantization(const Checkpoint& source, Target target, const Recipe& recipe,
+                                   std::shared_ptr<StatsSource> stats = nullptr);
 
 /// A job that changes the container or the float type and rounds nothing further: every tensor becomes
 /// `type`, or (null) stays in its float type, f32 where it is quantized. Throws as plan_export does.

@@ -5,6 +5,7 @@
 #include "base/progress.h"
 #include "pipeline/job.h"
 #include "pipeline/planner.h"
+#include "pipeline/solving.h"
 
 namespace nibble {
 
@@ -20,6 +21,7 @@ Preflight preflight(const QuantizationPlan& plan, const std::string& output, int
     widest = std::max(widest, static_cast<uint64_t>(window_rows(*t.format, t.shape) * t.shape.cols()));
   }
   p.memory = widest * 8 * static_cast<uint64_t>(threads) + (uint64_t{64} << 20);
+  if (plan.stats) p.memory += plan.stats->memory() + solving_memory(plan);
   std::filesystem::path folder = std::filesystem::absolute(output).parent_path();
   while (!folder.empty() && folder.has_relative_path() && !std::filesystem::exists(folder))
     folder = folder.parent_path();

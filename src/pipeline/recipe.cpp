@@ -11,7 +11,12 @@ std::string Recipe::to_string() const {
   for (const Override& o : overrides) s += fmt::format(" {}={}", o.pattern, o.format);
   if (allow_substitution) s += " allow-substitution";
   if (allow_requantize) s += " allow-requantize";
-  return s + " solver=" + solver;
+  s += " solver=" + solver;
+  const SolverOptions usual;
+  if (options.damping != usual.damping) s += fmt::format(" damping={}", options.damping);
+  if (options.passes != usual.passes) s += fmt::format(" passes={}", options.passes);
+  if (!statistics.empty()) s += " statistics=" + statistics;
+  return s;
 }
 
 bool name_matches(std::string_view pattern, std::string_view name) {

@@ -4,6 +4,8 @@
 #include <string_view>
 #include <vector>
 
+#include "methods/solver.h"
+
 namespace nibble {
 
 /// What the user asked for, in words: the outcome must not depend on anything else but the input.
@@ -19,6 +21,8 @@ struct Recipe {
   bool allow_substitution = false;
   bool allow_requantize = false;  ///< accept a source that is already quantized
   std::string solver = "nearest";
+  SolverOptions options;
+  std::string statistics;  ///< what they were collected on (StatsSource::identity); empty: none
 
   /// One line that says it all, for journals and metadata.
   std::string to_string() const;

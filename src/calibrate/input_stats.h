@@ -1,0 +1,40 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "ops/op.h"
+
+namespace nibble {
+
+/// What was seen of one input of matrices (of one expert of a stack): shared by all matrices that read it.
+struct InputStats {
+  std::vector<std::string> readers;  ///< canonical names, the first that was seen first
+  int64_t slice = 0;                 ///< expert
+  int64_t cols = 0;
+  int64_t rows = 0;  ///< tokens seen
+
+  std::vector<double> sum, sum2;  ///< [cols] of the values and their squares
+  std::vector<float> min, max;    ///< [cols]
+  std::vector<float> hessian;     ///< [cols, cols] XᵀX; empty if not asked for
+
+  /// [cols] mean squared input; empty if no token was seen.
+  std::vector<float> importance() const;
+};
+
+/// What is to be collected beside the sums over channels, which cost next to nothing.
+struct Collect {
+  bool hessian = false;
+};
+
+/// Adds rows to statistics. Sums are independent of threads and instruction sets: XᵀX in f32 over the rows of
+/// one call, in ascending order, then added to what was there. Until finish_stats() only the upper triangle
+/// of the Hessian is right. Throws Error{bad_input} naming the reader for NaN or infinite inputs.
+void add_rows(InputStats& stats, const Value& x, const Collect& collect, ThreadPool& pool);
+void finish_stats(InputStats& stats);
+
+/// Adds the statistics of another slice with as many columns: for experts that saw too few tokens.
+void add_stats(InputStats& to, const InputStats& from);
+
+}  // namespace nibble

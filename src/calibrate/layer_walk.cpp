@@ -1,0 +1,217 @@
+#include "calibrate/layer_walk.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+
+#include "base/error.h"
+#include "base/hash.h"
+#include "base/interrupt.h"
+#include "model/executor.h"
+#include "model/load.h"
+
+namespace nibble {
+namespace {
+
+constexpr size_t page = 4096;
+
+/// The first page of the file.
+struct Header {
+  char magic[16];
+  char identity[32];
+  int64_t part[2];  ///< that slot 0 and 1 hold the inputs of; -1: neither
+};
+constexpr char header_magic[16] = "nibble hidden 1";
+
+[[noreturn]] void refuse(const std::string& what, const std::string& path) {
+  fail(ErrorKind::io, "cannot {} {}: {}", what, path, std::strerror(errno));
+}
+
+/// A file mapped for writing.
+class Scratch {
+ public:
+  Scratch(std::string path, size_t bytes) : path_(std::move(path)), bytes_(bytes) {
+    fd_ = open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+    if (fd_ < 0) refuse("write", path_);
+    struct stat info {};
+    if (fstat(fd_, &info) != 0) refuse("look at", path_);
+    if (static_cast<size_t>(info.st_size) != bytes_) {
+      if (ftruncate(fd_, 0) != 0 || ftruncate(fd_, static_cast<off_t>(bytes_)) != 0) refuse("resize", path_);
+    }
+    // Reserved at once: running out of space later would kill the process in the middle of a store.
+    if (const int error = posix_fallocate(fd_, 0, static_cast<off_t>(bytes_)); error != 0) {
+      errno = error;
+      close(fd_);
+      unlink(path_.c_str());
+      refuse("reserve space for", path_);
+    }
+    void* at = mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_SHARED, fd_, 0);
+    if (at == MAP_FAILED) refuse("map", path_);
+    data_ = static_cast<std::byte*>(at);
+  }
+  ~Scratch() {
+    if (data_ != nullptr) munmap(data_, bytes_);
+    if (fd_ >= 0) close(fd_);
+  }
+  Scratch(const Scratch&) = delete;
+  Scratch& operator=(const Scratch&) = delete;
+
+  std::byte* data() const noexcept { return data_; }
+  void sync() const {
+    if (msync(data_, bytes_, MS_SYNC) != 0 || fdatasync(fd_) != 0) refuse("sync", path_);
+  }
+  void remove() const { unlink(path_.c_str()); }
+
+ private:
+  std::string path_;
+  size_t bytes_;
+  int fd_ = -1;
+  std::byte* data_ = nullptr;
+};
+
+std::string identity_of(const Checkpoint& model, std::span<const Sequence> sequences) {
+  Hasher hasher;
+  for (const std::string& file : model.file().files()) {
+    struct stat info {};
+    if (stat(file.c_str(), &info) != 0) refuse("look at", file);
+    const std::string text = fmt::format("{} {} {}.{:09}\n", std::filesystem::absolute(file).string(),
+                                         info.st_size, info.st_mtim.tv_sec, info.st_mtim.tv_nsec);
+    hasher.update(std::as_bytes(std::span(text)));
+  }
+  for (const Sequence& s : sequences) {
+    const auto length = static_cast<int64_t>(s.size());
+    hasher.update(std::as_bytes(std::span(&length, 1)));
+    hasher.update(std::as_bytes(std::span(s)));
+  }
+  return hasher.hex();
+}
+
+size_t tokens_of(std::span<const Sequence> sequences) {
+  size_t n = 0;
+  for (const Sequence& s : sequences) n += s.size();
+  return n;
+}
+
+}  // namespace
+
+struct LayerWalk::State {
+  Checkpoint model;
+  std::span<const Sequence> sequences;
+  ThreadPool& pool;
+  size_t slot_floats;
+  Scratch file;
+
+  Header& header() const { return *reinterpret_cast<Header*>(file.data()); }
+  float* slot(int index) const {
+    return reinterpret_cast<float*>(file.data() + page) + static_cast<size_t>(index) * slot_floats;
+  }
+  int64_t layers() const { return model.hparams().layers; }
+
+  /// The slot that is nearest before a part's input; -1 if none is.
+  int nearest(int64_t part) const {
+    int best = -1;
+    for (int i = 0; i < 2; ++i) {
+      if (header().part[i] >= 0 && header().part[i] <= part &&
+          (best < 0 || header().part[i] > header().part[best]))
+        best = i;
+    }
+    return best;
+  }
+
+  void write_slot(int index, int64_t part, const std::function<void(float*)>& fill) {
+    header().part[index] = -1;
+    fill(slot(index));
+    file.sync();
+    header().part[index] = part;
+    file.sync();
+  }
+
+  /// Runs one part over all sequences: from slot `from` (-1: the embedding) into `out` (null: nobody needs
+  /// it).
+  void run(const ProgramPart& part, int from, float* out, Collector* collector,
+           const std::function<void()>& step) {
+    BuildOptions options;
+    options.part = part;
+    const Program program = load_program(model, pool, options);
+    Executor executor(program, pool);
+    const auto width = static_cast<size_t>(model.hparams().hidden);
+    size_t at = 0;
+    for (const Sequence& s : sequences) {
+      check_interrupt();
+      const size_t size = s.size() * width;
+      const std::span<const float> input =
+          from < 0 ? std::span<const float>() : std::span(slot(from) + at, size);
+      if (collector != nullptr) collector->begin_sequence();
+      const std::span<const float> result = executor.run_part(s, input, collector, out != nullptr);
+      if (out != nullptr) {
+        if (result.size() != size)
+          fail(ErrorKind::internal, "a layer gave {} values for {}", result.size(), size);
+        std::copy(result.begin(), result.end(), out + at);
+      }
+      at += size;
+      step();
+    }
+  }
+};
+
+LayerWalk::LayerWalk(const Checkpoint& model, std::span<const Sequence> sequences, std::string path,
+                     ThreadPool& pool) {
+  if (model.arch().encoder)
+    fail(ErrorKind::usage, "{} is an encoder: calibration walks through decoders", model.path());
+  const size_t floats = tokens_of(sequences) * static_cast<size_t>(model.hparams().hidden);
+  if (floats == 0) fail(ErrorKind::bad_input, "there is no text to calibrate on");
+  const size_t bytes = page + 2 * floats * sizeof(float);
+  state_ = std::unique_ptr<State>(new State{model, sequences, pool, floats, Scratch(std::move(path), bytes)});
+  const std::string identity = identity_of(model, sequences);
+  Header& h = state_->header();
+  if (std::memcmp(h.magic, header_magic, sizeof h.magic) != 0 ||
+      std::memcmp(h.identity, identity.data(), sizeof h.identity) != 0) {
+    h.part[0] = h.part[1] = -1;
+    std::memcpy(h.magic, header_magic, sizeof h.magic);
+    std::memcpy(h.identity, identity.data(), sizeof h.identity);
+  }
+}
+
+LayerWalk::~LayerWalk() = default;
+
+int64_t LayerWalk::parts() const noexcept { return state_->layers() + 1; }
+std::string LayerWalk::identity() const {
+  const Header& h = state_->header();
+  return {h.identity, sizeof h.identity};
+}
+uint64_t LayerWalk::sequences() const noexcept { return state_->sequences.size(); }
+
+void LayerWalk::observe(int64_t part, Collector& collector, const std::function<void()>& step) {
+  State& s = *state_;
+  int at = s.nearest(part);
+  if (at < 0) {
+    at = 0;
+    s.write_slot(0, 0, [&](float* out) { s.run(ProgramPart::only_embedding(), -1, out, nullptr, step); });
+  }
+  while (s.header().part[at] < part) {
+    const int64_t layer = s.header().part[at];
+    s.write_slot(1 - at, layer + 1,
+                 [&](float* out) { s.run(ProgramPart::only_layer(layer), at, out, nullptr, step); });
+    at = 1 - at;
+  }
+  if (part < s.layers()) {
+    s.write_slot(1 - at, part + 1,
+                 [&](float* out) { s.run(ProgramPart::only_layer(part), at, out, &collector, step); });
+  } else {
+    s.run(ProgramPart::only_head(), at, nullptr, &collector, step);
+  }
+}
+
+void LayerWalk::remove() { state_->file.remove(); }
+
+uint64_t LayerWalk::file_bytes(const Checkpoint& model, std::span<const Sequence> sequences) {
+  return page + 2 * sizeof(float) * tokens_of(sequences) * static_cast<uint64_t>(model.hparams().hidden);
+}
+
+}  // namespace nibble

@@ -1,0 +1,163 @@
+#include "calibrate/stats_folder.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "base/error.h"
+#include "containers/tensor_file.h"
+#include "containers/tensor_sink.h"
+
+namespace nibble {
+namespace {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::ordered_json;
+
+constexpr int version = 1;
+constexpr const char* about_file = "statistics.json";
+constexpr const char* inputs_key = "nibble.inputs";
+
+std::string stem_of(size_t index) { return fmt::format("input.{}", index); }
+
+template <class T>
+void read_values(const TensorFile& file, const std::string& name, DType dtype, const Shape& shape,
+                 std::vector<T>& out) {
+  const StoredTensor& t = file.at(name);
+  if (t.dtype != dtype || t.shape != shape)
+    fail(ErrorKind::bad_input, "{}: {} is {} {}, expected {}", file.path(), name, t.type, t.shape.to_string(),
+         shape.to_string());
+  out.resize(static_cast<size_t>(shape.elements()));
+  std::memcpy(out.data(), t.raw.bytes.data(), out.size() * sizeof(T));
+}
+
+InputStats read_input(const TensorFile& file, const Json& j, size_t index, bool hessian) {
+  InputStats s;
+  s.readers = j.at("readers").get<std::vector<std::string>>();
+  s.slice = j.at("slice").get<int64_t>();
+  s.rows = j.at("tokens").get<int64_t>();
+  s.cols = j.at("cols").get<int64_t>();
+  if (s.cols < 1 || s.cols > (int64_t{1} << 24) || s.rows < 1 || s.slice < 0 || s.readers.empty())
+    fail(ErrorKind::bad_input, "{}: {} is no description of an input", file.path(), stem_of(index));
+  const std::string stem = stem_of(index);
+  const Shape channels{s.cols};
+  read_values(file, stem + ".sum", DType::f64, channels, s.sum);
+  read_values(file, stem + ".sum2", DType::f64, channels, s.sum2);
+  read_values(file, stem + ".min", DType::f32, channels, s.min);
+  read_values(file, stem + ".max", DType::f32, channels, s.max);
+  if (hessian) read_values(file, stem + ".hessian", DType::f32, Shape{s.cols, s.cols}, s.hessian);
+  const auto good = [](double v) { return std::isfinite(v) && v >= 0; };
+  if (!std::all_of(s.sum2.begin(), s.sum2.end(), good))
+    fail(ErrorKind::bad_input, "{}: {}.sum2 holds a negative or infinite sum of squares", file.path(), stem);
+  return s;
+}
+
+}  // namespace
+
+StatsFolder StatsFolder::create(const std::string& path, const About& about) {
+  const fs::path folder(path), info = folder / about_file;
+  const Json j{
+      {"nibble_statistics", version},   {"identity", about.identity}, {"description", about.description},
+      {"hessian", about.hessian},       {"parts", about.parts},       {"chunks", about.chunks},
+      {"chunk_size", about.chunk_size}, {"dataset", about.dataset}};
+  const std::string text = j.dump(2) + "\n";
+  if (fs::exists(folder) && !(fs::is_directory(folder) && (fs::exists(info) || fs::is_empty(folder)))) {
+    throw Error(ErrorKind::usage, fmt::format("{} holds something else than statistics", path),
+                "name a new folder, or a file ending in .gguf or .dat for an importance matrix");
+  }
+  fs::create_directories(folder);
+  std::ostringstream old;
+  if (std::ifstream in(info, std::ios::binary); in) old << in.rdbuf();
+  if (old.str() != text) {
+    // Parts first: a folder must never tell of statistics that are not its own.
+    for (const auto& entry : fs::directory_iterator(folder)) {
+      if (entry.path().filename().string().starts_with("part-")) fs::remove(entry.path());
+    }
+    write_file_atomically(info.string(), text);
+  }
+  return {path, about};
+}
+
+StatsFolder StatsFolder::open(const std::string& path) {
+  const fs::path info = fs::path(path) / about_file;
+  std::ifstream in(info, std::ios::binary);
+  if (!in) {
+    throw Error(ErrorKind::io, fmt::format("{} holds no {}", path, about_file),
+                "nibble calibrate MODEL --output FOLDER makes such a folder");
+  }
+  std::ostringstream text;
+  text << in.rdbuf();
+  About about;
+  try {
+    const Json j = Json::parse(text.str());
+    if (j.at("nibble_statistics") != version)
+      fail(ErrorKind::unsupported, "{}: version {} of statistics", info.string(),
+           j.at("nibble_statistics").dump());
+    about = {j.at("identity"), j.at("description"), j.at("hessian"), j.at("parts"),
+             j.at("chunks"),   j.at("chunk_size"),  j.at("dataset")};
+  } catch (const Json::exception& e) {
+    fail(ErrorKind::bad_input, "{}: {}", info.string(), e.what());
+  }
+  StatsFolder folder(path, about);
+  for (int64_t part = 0; part < about.parts; ++part) {
+    if (folder.has(part)) continue;
+    throw Error(ErrorKind::bad_input,
+                fmt::format("{} is not complete: part {} of {} is missing", path, part, about.parts),
+                "the command that began it goes on where it stopped");
+  }
+  return folder;
+}
+
+std::string StatsFolder::file(int64_t part) const {
+  return fmt::format("{}/part-{:03}.safetensors", path_, part);
+}
+
+bool StatsFolder::has(int64_t part) const { return fs::exists(file(part)); }
+
+void StatsFolder::write(int64_t part, std::span<const InputStats> inputs) const {
+  std::vector<PlannedTensor> planned;
+  std::vector<std::span<const std::byte>> bytes;
+  Json about = Json::array();
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    const InputStats& s = inputs[i];
+    about.push_back({{"readers", s.readers}, {"slice", s.slice}, {"tokens", s.rows}, {"cols", s.cols}});
+    const auto add = [&](const char* name, DType dtype, const Shape& shape,
+                         std::span<const std::byte> values) {
+      planned.push_back({stem_of(i) + name, shape, nullptr, dtype});
+      bytes.push_back(values);
+    };
+    const Shape channels{s.cols};
+    add(".sum", DType::f64, channels, std::as_bytes(std::span(s.sum)));
+    add(".sum2", DType::f64, channels, std::as_bytes(std::span(s.sum2)));
+    add(".min", DType::f32, channels, std::as_bytes(std::span(s.min)));
+    add(".max", DType::f32, channels, std::as_bytes(std::span(s.max)));
+    if (!s.hessian.empty())
+      add(".hessian", DType::f32, Shape{s.cols, s.cols}, std::as_bytes(std::span(s.hessian)));
+  }
+  TensorSink sink(plan_safetensors(file(part), planned, {{inputs_key, about.dump()}}));
+  for (size_t i = 0; i < bytes.size(); ++i) sink.write(i, 0, 0, bytes[i]);
+  sink.finish();
+}
+
+std::vector<InputStats> StatsFolder::read(int64_t part) const {
+  const TensorFile stored = open_tensor_file(file(part));
+  const auto text = stored.metadata().text(inputs_key);
+  if (!text) fail(ErrorKind::bad_input, "{}: its metadata has no {}", stored.path(), inputs_key);
+  std::vector<InputStats> all;
+  try {
+    const Json inputs = Json::parse(*text);
+    for (size_t i = 0; i < inputs.size(); ++i)
+      all.push_back(read_input(stored, inputs.at(i), i, about_.hessian));
+  } catch (const Json::exception& e) {
+    fail(ErrorKind::bad_input, "{}: {}: {}", stored.path(), inputs_key, e.what());
+  }
+  return all;
+}
+
+void StatsFolder::remove() const { fs::remove_all(path_); }
+
+}  // namespace nibble
