@@ -14,6 +14,7 @@ struct Options {
   std::string output_type, embedding_type, solver = "nearest";
   bool pure = false, leave_output = false, substitute = false, requantize = false;
   std::string imatrix, stats;
+  std::vector<std::string> with;
   SolverOptions solving;
   CalibrationWords calibration;
   JobWords job;
@@ -38,6 +39,7 @@ Recipe recipe_of(const Options& o) {
   r.allow_requantize = o.requantize;
   r.solver = o.solver;
   r.options = o.solving;
+  r.with = o.with;
   return r;
 }
 
@@ -51,7 +53,7 @@ std::shared_ptr<StatsSource> statistics(const Options& o, const Recipe& recipe, 
                 "give one of them");
   if (!o.imatrix.empty()) return imatrix_stats(o.imatrix);
   if (!o.stats.empty()) return folder_stats(o.stats, source);
-  if (text.empty() && !needs.importance && !needs.hessian) return nullptr;
+  if (text.empty() && !needs.importance && !needs.hessian && recipe.with.empty()) return nullptr;
   return walk_stats(source, o.calibration.text(source, common, pool), needs, o.output + ".hidden.partial",
                     pool);
 }
@@ -86,6 +88,8 @@ Run setup(CLI::App& app) {
   app.add_option("--solver", o->solver,
                  "how codes are chosen: nearest, hqq (no data), gptq (error feedback; needs a text)")
       ->capture_default_str();
+  app.add_option("--with", o->with, "transforms before rounding: awq (channel scales; needs a text)")
+      ->delimiter(',');
   app.add_option("--calibrate", o->calibration.choice.source,
                  "text to collect statistics on: a text file, .jsonl, or a folder of them");
   o->calibration.add_to(app);

@@ -26,7 +26,5 @@ void claim_tensors(Checkpoint::Data& data);
 std::string tensor_name(std::string_view pattern, int64_t layer, int64_t expert);
 /// A Hugging Face tensor name without the optional prefixes and in today's spelling (weight for gamma).
 std::string plain_hf_name(const Arch& arch, std::string_view name);
-/// Whether every weight of a format has a meaning of its own: f32, f16, bf16.
-bool is_plain_float(const FormatSpec& format);
 
 }  // namespace nibble

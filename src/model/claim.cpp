@@ -284,10 +284,6 @@ std::string plain_hf_name(const Arch& arch, std::string_view name) {
   return plain;
 }
 
-bool is_plain_float(const FormatSpec& format) {
-  return format.options.empty() && (format.name == "f32" || format.name == "f16" || format.name == "bf16");
-}
-
 void claim_tensors(Checkpoint::Data& data) {
   Claims claims(data);
   claims.claim_all();

@@ -71,9 +71,11 @@ void require_f16_range(std::span<const float> x, const ExportTensor& t) {
   }
 }
 
-void read_window(const ExportPlan& file, const ExportTensor& t, int64_t row, std::span<float> x) {
+void read_window(const ExportPlan& file, const Solving& solving, const ExportTensor& t, int64_t row,
+                 std::span<float> x) {
   if (t.source != nullptr) {
     file.read_rows(t, row, static_cast<int64_t>(x.size()) / t.shape.cols(), x.data());
+    solving.transform(t, row, x);
   } else {
     const auto begin = t.made.begin() + row * t.shape.cols();
     std::copy(begin, begin + static_cast<std::ptrdiff_t>(x.size()), x.begin());
@@ -91,7 +93,8 @@ class Job {
     Target t;
     t.tensor = &plan_.file.tensors[index];
     t.planes = t.tensor->format->planes(t.tensor->shape);
-    if (t.tensor->source != nullptr) t.stored = plan_.file.as_stored(*t.tensor);
+    if (t.tensor->source != nullptr && !solving_.transforms(*t.tensor))
+      t.stored = plan_.file.as_stored(*t.tensor);
     if (t.stored) {
       for (size_t p = 0; p < t.planes.size(); ++p) {
         for (uint64_t at = 0; at < t.planes[p].bytes; at += copy_chunk) {
@@ -122,7 +125,7 @@ class Job {
       if (task.rows == 0) continue;
       check_interrupt();
       x.resize(static_cast<size_t>(task.rows * t.tensor->shape.cols()));
-      read_window(plan_.file, *t.tensor, task.row, x);
+      read_window(plan_.file, solving_, *t.tensor, task.row, x);
       tensor_pass->add(x);
     }
     tensor_pass->finish(base.data());
@@ -141,7 +144,7 @@ class Job {
     }
     const Format& format = *t.tensor->format;
     std::vector<float> x(static_cast<size_t>(task.rows * t.tensor->shape.cols()));
-    read_window(plan_.file, *t.tensor, task.row, x);
+    read_window(plan_.file, solving_, *t.tensor, task.row, x);
     require_f16_range(x, *t.tensor);
     std::vector<std::vector<std::byte>> bytes(t.planes.size());
     std::vector<std::byte*> at(t.planes.size());
@@ -186,7 +189,7 @@ class Job {
     return resumed;
   }
 
-  const std::map<std::string, std::string>& notes() const noexcept { return solving_.notes(); }
+  std::map<std::string, std::string> notes() const { return solving_.notes(); }
 
  private:
   void split_rows(Target& t, size_t index) const {
@@ -233,6 +236,8 @@ class Job {
 
   size_t run_part(const std::vector<size_t>& tensors, Journal& journal) {
     size_t resumed = 0;
+    const int64_t part = part_of_tensor(tensors.front());
+    if (plan_.stats) solving_.begin(part);
     bool entered = false;
     for (size_t next = 0; next < tensors.size();) {
       std::vector<Target> batch;
@@ -250,10 +255,9 @@ class Job {
           }
           journal.forget(tensor.name);
         }
-        if (!t.stored && solving_.wants_stats(tensor) && !entered) {
+        if (!entered && !t.stored && (solving_.wants_stats(tensor) || solving_.transforms(tensor))) {
           entered = true;
-          const int64_t part = part_of_tensor(index);
-          solving_.enter(part, [&] { progress_.advance(step_bytes_, calibrating(part)); });
+          solving_.enter([&] { progress_.advance(step_bytes_, calibrating(part)); });
         }
         choose_how(t);
         tasks += t.tasks.size();

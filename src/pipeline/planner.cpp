@@ -35,10 +35,6 @@ const Format& substitute(const Format& wanted, const Shape& shape) {
   return format_of("f16");
 }
 
-bool is_plain_float(const FormatSpec& spec) {
-  return spec.name == "f32" || spec.name == "f16" || spec.name == "bf16";
-}
-
 class Chooser {
  public:
   Chooser(const Checkpoint& source, Target target, const Recipe& recipe)
@@ -267,6 +263,14 @@ QuantizationPlan plan_quantization(const Checkpoint& source, Target target, cons
                 fmt::format("solver '{}' needs {} of the model's inputs", recipe.solver,
                             needs.hessian ? "the Hessian" : "the importance"),
                 "collect it with --calibrate TEXT; solvers without data: nearest, hqq");
+  }
+  for (const std::string& transform : recipe.with) {
+    if (transform != "awq")
+      throw Error(ErrorKind::usage, fmt::format("there is no transform '{}'", transform), "there is: awq");
+    if (!given.importance) {
+      throw Error(ErrorKind::unsupported, "AWQ scales are found from the importance of inputs",
+                  "collect it with --calibrate TEXT");
+    }
   }
   if (stats) recipe.statistics = stats->identity();
   Chooser chooser(source, target, recipe);

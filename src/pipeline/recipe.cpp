@@ -2,15 +2,22 @@
 
 #include <fnmatch.h>
 
+#include <algorithm>
+
 #include "base/error.h"
 
 namespace nibble {
+
+bool Recipe::has(std::string_view transform) const {
+  return std::find(with.begin(), with.end(), transform) != with.end();
+}
 
 std::string Recipe::to_string() const {
   std::string s = fmt::format("{}{}", type, pure ? " pure" : "");
   for (const Override& o : overrides) s += fmt::format(" {}={}", o.pattern, o.format);
   if (allow_substitution) s += " allow-substitution";
   if (allow_requantize) s += " allow-requantize";
+  for (const std::string& transform : with) s += " with=" + transform;
   s += " solver=" + solver;
   const SolverOptions usual;
   if (options.damping != usual.damping) s += fmt::format(" damping={}", options.damping);

@@ -22,8 +22,10 @@ struct Recipe {
   bool allow_requantize = false;  ///< accept a source that is already quantized
   std::string solver = "nearest";
   SolverOptions options;
-  std::string statistics;  ///< what they were collected on (StatsSource::identity); empty: none
+  std::vector<std::string> with;  ///< transforms of the model before it is rounded: "awq"
+  std::string statistics;         ///< what they were collected on (StatsSource::identity); empty: none
 
+  bool has(std::string_view transform) const;
   /// One line that says it all, for journals and metadata.
   std::string to_string() const;
 };

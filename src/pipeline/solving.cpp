@@ -13,11 +13,6 @@ void add_in_units(std::vector<float>& to, std::span<const float> h, int64_t n) {
   for (size_t i = 0; i < to.size(); ++i) to[i] += h[i] * scale;
 }
 
-bool is_plain(const Format& format) {
-  const std::string_view name = format.info().name;
-  return name == "f32" || name == "f16" || name == "bf16";
-}
-
 std::string explain(const PrepareReport& r) {
   std::string text;
   if (r.raised > 0)
@@ -31,12 +26,44 @@ std::string explain(const PrepareReport& r) {
 
 bool Solving::wants_stats(const ExportTensor& t) const {
   return plan_.stats != nullptr && t.source != nullptr && !t.fixed && t.shape.rank() >= 2 &&
-         !is_plain(*t.format);
+         !is_plain_float(t.format->spec());
 }
 
-void Solving::enter(int64_t part, const std::function<void()>& step) {
+void Solving::begin(int64_t part) {
+  part_ = part;
   prepared_.clear();
-  plan_.stats->enter(part, step);
+  scaled_.clear();
+  scaling_.begin(part, pool_);
+}
+
+void Solving::enter(const std::function<void()>& step) {
+  plan_.stats->enter(part_, step);
+  scaling_.search(pool_);
+}
+
+std::map<std::string, std::string> Solving::notes() const {
+  std::map<std::string, std::string> all = scaling_.notes();
+  for (const auto& [tensor, note] : notes_) {
+    std::string& n = all[tensor];
+    n += (n.empty() ? "" : "; ") + note;
+  }
+  return all;
+}
+
+/// An input divided by the scales that the matrices' columns were multiplied by.
+void Solving::scale(KnownInput& k, std::span<const float> columns) {
+  auto [it, made] = scaled_.try_emplace(k.input);
+  auto& [importance, hessian] = it->second;
+  if (made) {
+    const size_t n = columns.size();
+    std::vector<float> inverse(n);
+    for (size_t i = 0; i < n; ++i) inverse[i] = 1 / columns[i];
+    importance.assign(k.stats.importance.begin(), k.stats.importance.end());
+    hessian.assign(k.stats.hessian.begin(), k.stats.hessian.end());
+    for (size_t i = 0; i < importance.size(); ++i) importance[i] *= inverse[i] * inverse[i];
+    for (size_t i = 0; i < hessian.size(); ++i) hessian[i] *= inverse[i / n] * inverse[i % n];
+  }
+  k.stats = {importance, hessian};
 }
 
 /// A row that is looked up meets what reads it; one that is multiplied as well, the output's input too.
@@ -44,7 +71,11 @@ KnownInput Solving::known(const ExportTensor& t, int64_t expert) {
   std::optional<KnownInput> found = plan_.stats->find(*t.source, expert);
   const bool looked_up = t.source->role == Role::token_embedding;
   const Needs needs = plan_.solver->needs();
-  if (!looked_up || !needs.hessian) return found ? *found : KnownInput{};
+  if (!looked_up || !needs.hessian) {
+    if (!found) return {};
+    if (const auto columns = scaling_.columns(*t.source); !columns.empty()) scale(*found, columns);
+    return *found;
+  }
   if (looked_up_.empty()) looked_up_ = embedding_hessian(plan_.file.checkpoint(), pool_);
   if (looked_up_.empty()) return found ? *found : KnownInput{};
   if (!found) return {&looked_up_, {{}, looked_up_}, 0, {}};
@@ -57,7 +88,7 @@ KnownInput Solving::known(const ExportTensor& t, int64_t expert) {
 Solving::How Solving::of(const ExportTensor& t, int64_t expert) {
   if (!wants_stats(t)) {
     // Nothing to solve: floats, vectors, and everything where there is no data.
-    return {is_plain(*t.format) || t.fixed ? &solver_of("nearest") : plan_.solver, {}, nullptr};
+    return {is_plain_float(t.format->spec()) || t.fixed ? &solver_of("nearest") : plan_.solver, {}, nullptr};
   }
   try {
     const KnownInput k = known(t, expert);

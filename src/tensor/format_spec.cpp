@@ -36,4 +36,8 @@ std::string FormatSpec::to_string() const {
   return s;
 }
 
+bool is_plain_float(const FormatSpec& format) {
+  return format.options.empty() && (format.name == "f32" || format.name == "f16" || format.name == "bf16");
+}
+
 }  // namespace nibble

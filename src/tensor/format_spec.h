@@ -19,4 +19,7 @@ struct FormatSpec {
   bool operator==(const FormatSpec&) const = default;
 };
 
+/// Whether every weight of a format has a meaning of its own: f32, f16, bf16.
+bool is_plain_float(const FormatSpec& format);
+
 }  // namespace nibble
