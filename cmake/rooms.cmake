@@ -53,7 +53,8 @@ nibble_room(calibrate USES model PRIVATE nlohmann_json::nlohmann_json)
 nibble_room(methods USES formats kernels)
 nibble_room(pipeline USES model methods calibrate PRIVATE nlohmann_json::nlohmann_json)
 nibble_room(eval USES model PRIVATE nlohmann_json::nlohmann_json)
-nibble_room(cli USES pipeline eval model formats PRIVATE nlohmann_json::nlohmann_json CLI11::CLI11)
+nibble_room(allocate USES pipeline eval)
+nibble_room(cli USES allocate pipeline eval model formats PRIVATE nlohmann_json::nlohmann_json CLI11::CLI11)
 
 set_target_properties(nibble_cli PROPERTIES NIBBLE_COLD ON)
 

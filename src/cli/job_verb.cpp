@@ -3,29 +3,11 @@
 #include <filesystem>
 
 #include "base/error.h"
+#include "cli/format_search.h"
 #include "cli/output_path.h"
 
 namespace nibble::cli {
 namespace {
-
-uint64_t bytes_of(const std::string& word) {
-  if (word.empty()) return 0;
-  std::string number = word;
-  uint64_t unit = 1;
-  for (const auto& [letter, size] : {std::pair{'M', 1'000'000ULL}, {'G', 1'000'000'000ULL}}) {
-    if (word.back() == letter) unit = size;
-  }
-  if (unit != 1) number.pop_back();
-  size_t end = 0;
-  const bool digits =
-      !number.empty() && number.size() < 18 && std::isdigit(static_cast<unsigned char>(number[0])) != 0;
-  const double n = digits ? std::stod(number, &end) * static_cast<double>(unit) : -1;
-  if (n < 1 || end != number.size() || n > 1e15) {
-    throw Error(ErrorKind::usage, fmt::format("--shard-size {}: expected a size such as 500M or 5G", word),
-                "");
-  }
-  return static_cast<uint64_t>(n);
-}
 
 nlohmann::ordered_json summary(const QuantizationPlan& plan, const Preflight& p, const std::string& output) {
   nlohmann::ordered_json j{{"output", output},
@@ -85,7 +67,7 @@ Checkpoint open_source(const std::string& input, const std::string& output, cons
 
 void run_planned(const QuantizationPlan& plan, const std::string& output, const std::string& title,
                  const JobWords& words, const Common& common, ThreadPool& pool) {
-  const uint64_t shard = bytes_of(words.shard_size);
+  const uint64_t shard = words.shard_size.empty() ? 0 : bytes_of_word(words.shard_size, "--shard-size");
   if (shard != 0 && plan.file.target == Target::gguf) {
     throw Error(ErrorKind::usage, "--shard-size splits folders; a GGUF file is written in one piece",
                 "leave it out, or name a folder as output");

@@ -1,6 +1,8 @@
 #include <CLI/CLI.hpp>
+#include <filesystem>
 
 #include "cli/calibration.h"
+#include "cli/format_search.h"
 #include "cli/job_verb.h"
 #include "cli/output_path.h"
 
@@ -11,12 +13,13 @@ struct Options {
   std::string input, output, type, to;
   int threads = 0;  // llama-quantize's fourth word
   std::vector<std::string> tensor, keep;
-  std::string output_type, embedding_type, solver = "nearest";
+  std::string output_type, embedding_type, solver;
   bool pure = false, leave_output = false, substitute = false, requantize = false;
   std::string imatrix, stats;
   std::vector<std::string> with;
   SolverOptions solving;
   CalibrationWords calibration;
+  SearchWords search;
   JobWords job;
 };
 
@@ -25,7 +28,11 @@ Recipe recipe_of(const Options& o) {
   if (!o.type.empty() && !o.to.empty())
     fail(ErrorKind::usage, "both a type ({}) and --to {} are given", o.type, o.to);
   r.type = o.to.empty() ? o.type : o.to;
-  if (r.type.empty()) {
+  if (o.search.given() && !r.type.empty()) {
+    throw Error(ErrorKind::usage, fmt::format("a type ({}) and a goal are given", r.type),
+                "leave the type out; --formats says what to choose from");
+  }
+  if (r.type.empty() && !o.search.given()) {
     throw Error(ErrorKind::usage, "which type? none is given",
                 "for example q4_k_m, or --to int4:g128:asym; nibble formats lists them");
   }
@@ -37,7 +44,8 @@ Recipe recipe_of(const Options& o) {
   for (const std::string& k : o.keep) r.overrides.push_back({k, "keep"});
   r.allow_substitution = o.substitute;
   r.allow_requantize = o.requantize;
-  r.solver = o.solver;
+  const std::string usual = o.search.given() ? "gptq" : "nearest";
+  r.solver = o.solver.empty() ? usual : o.solver;
   r.options = o.solving;
   r.with = o.with;
   return r;
@@ -63,6 +71,17 @@ void quantize(const Options& o, const Common& common) {
   const Checkpoint source = open_source(o.input, o.output, o.job);
   const Target target = target_of(o.output);
   ThreadPool pool(o.threads > 0 ? o.threads : common.threads);
+  if (o.search.given()) {
+    if (!o.stats.empty() || !o.imatrix.empty() || !o.with.empty() || o.job.dry_run)
+      throw Error(ErrorKind::usage,
+                  "a search collects its own statistics, and knows no --with and no --dry-run", "");
+    const FoundRecipe found =
+        search_recipe(source, target, recipe, o.search, o.calibration, o.output, common, pool);
+    run_planned(plan_quantization(source, target, found.recipe, found.stats), o.output, "quantize", o.job,
+                common, pool);
+    std::filesystem::remove_all(found.work);
+    return;
+  }
   auto stats = statistics(o, recipe, source, common, pool);
   run_planned(plan_quantization(source, target, recipe, std::move(stats)), o.output, "quantize", o.job,
               common, pool);
@@ -86,8 +105,8 @@ Run setup(CLI::App& app) {
   app.add_flag("--leave-output-tensor", o->leave_output, "keep the output matrix");
   app.add_flag("--pure", o->pure, "the mix's base format for every matrix");
   app.add_option("--solver", o->solver,
-                 "how codes are chosen: nearest, hqq (no data), gptq (error feedback; needs a text)")
-      ->capture_default_str();
+                 "how codes are chosen: nearest, hqq (no data), gptq (error feedback; needs a text); default "
+                 "nearest, in a search gptq");
   app.add_option("--with", o->with, "transforms before rounding: awq (channel scales; needs a text)")
       ->delimiter(',');
   app.add_option("--calibrate", o->calibration.choice.source,
@@ -105,6 +124,7 @@ Run setup(CLI::App& app) {
   app.add_flag("--allow-substitution", o->substitute,
                "where a shape does not fit, take the nearest format that does");
   app.add_flag("--allow-requantize", o->requantize, "accept a source that is already quantized");
+  o->search.add_to(app);
   o->job.add_to(app);
   return [o](const Common& common) { quantize(*o, common); };
 }
@@ -118,6 +138,7 @@ const Verb quantize_verb{
     "nibble quantize in.gguf out.gguf Q4_K_M 8\n"
     "nibble quantize ./my-llama out/ --to int4:g128:asym --tensor 'lm_head=int8:channel' --keep '*norm*'\n"
     "nibble quantize ./my-llama out.gguf q4_k_m --solver gptq --calibrate text.txt\n"
+    "nibble quantize ./my-llama out.gguf --target-size 3.5G --calibrate text.txt\n"
     "nibble quantize ./my-llama out.gguf q4_k_m --imatrix imatrix.gguf\n"
     "nibble quantize ./my-llama out.gguf q4_k_m --dry-run",
     setup};

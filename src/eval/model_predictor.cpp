@@ -9,10 +9,8 @@ namespace {
 
 class ModelPredictor final : public Predictor {
  public:
-  ModelPredictor(const Checkpoint& checkpoint, int64_t context, ThreadPool& pool, Precision precision)
-      : program_(load_program(checkpoint, pool, {.precision = precision})),
-        executor_(program_, pool),
-        cache_(program_.cache(context)) {}
+  ModelPredictor(Program program, int64_t context, ThreadPool& pool)
+      : program_(std::move(program)), executor_(program_, pool), cache_(program_.cache(context)) {}
 
   int64_t vocab() const override { return program_.vocab; }
 
@@ -46,7 +44,11 @@ std::unique_ptr<Predictor> model_predictor(const Checkpoint& checkpoint, int64_t
                                            Precision precision) {
   if (checkpoint.arch().encoder)
     fail(ErrorKind::usage, "{} is an encoder: it predicts no text", checkpoint.path());
-  return std::make_unique<ModelPredictor>(checkpoint, context, pool, precision);
+  return program_predictor(load_program(checkpoint, pool, {.precision = precision}), context, pool);
+}
+
+std::unique_ptr<Predictor> program_predictor(Program program, int64_t context, ThreadPool& pool) {
+  return std::make_unique<ModelPredictor>(std::move(program), context, pool);
 }
 
 }  // namespace nibble

@@ -6,11 +6,14 @@
 #include "eval/evaluate.h"
 #include "kernels/matmul.h"
 #include "model/checkpoint.h"
+#include "model/program.h"
 
 namespace nibble {
 
 /// Runs a decoder for evaluate(). Throws Error{usage} for an encoder, which predicts no text.
 std::unique_ptr<Predictor> model_predictor(const Checkpoint& checkpoint, int64_t context, ThreadPool& pool,
                                            Precision precision = Precision::exact);
+/// The same for a program.
+std::unique_ptr<Predictor> program_predictor(Program program, int64_t context, ThreadPool& pool);
 
 }  // namespace nibble

@@ -1,23 +1,15 @@
 #include "model/load.h"
 
 namespace nibble {
-namespace {
-
-struct CheckpointSource final : WeightSource {
-  const Checkpoint& checkpoint;
-  explicit CheckpointSource(const Checkpoint& c) : checkpoint(c) {}
-  std::optional<QTensor> find(std::string_view name) const override {
-    const CanonicalTensor* tensor = checkpoint.find(name);
-    if (tensor != nullptr) return checkpoint.load(*tensor);
-    // Scales stand beside the matrices they belong to and are no tensors of the architecture.
-    if (checkpoint.source() != SourceKind::gguf || !name.ends_with(".scale")) return std::nullopt;
-    const StoredTensor* stored = checkpoint.file().find(name);
-    if (stored == nullptr) return std::nullopt;
-    return stored->weights();
-  }
-};
-
-}  // namespace
+std::optional<QTensor> CheckpointWeights::find(std::string_view name) const {
+  const CanonicalTensor* tensor = checkpoint_.find(name);
+  if (tensor != nullptr) return checkpoint_.load(*tensor);
+  // Scales stand beside the matrices they belong to and are no tensors of the architecture.
+  if (checkpoint_.source() != SourceKind::gguf || !name.ends_with(".scale")) return std::nullopt;
+  const StoredTensor* stored = checkpoint_.file().find(name);
+  if (stored == nullptr) return std::nullopt;
+  return stored->weights();
+}
 
 Program load_program(const Checkpoint& checkpoint, ThreadPool& pool, const BuildOptions& options) {
   for (const CanonicalTensor& t : checkpoint.tensors()) {
@@ -25,7 +17,7 @@ Program load_program(const Checkpoint& checkpoint, ThreadPool& pool, const Build
       fail(ErrorKind::unsupported, "{}: scales of stacked experts are not supported ({})", checkpoint.path(),
            t.name);
   }
-  return build_program(checkpoint.arch(), checkpoint.hparams(), CheckpointSource(checkpoint), pool, options);
+  return build_program(checkpoint.arch(), checkpoint.hparams(), CheckpointWeights(checkpoint), pool, options);
 }
 
 }  // namespace nibble

@@ -5,6 +5,16 @@
 
 namespace nibble {
 
+/// A checkpoint's tensors, as a program takes them. The checkpoint must outlive it.
+class CheckpointWeights final : public WeightSource {
+ public:
+  explicit CheckpointWeights(const Checkpoint& checkpoint) : checkpoint_(checkpoint) {}
+  std::optional<QTensor> find(std::string_view canonical_name) const override;
+
+ private:
+  const Checkpoint& checkpoint_;
+};
+
 /// The program of a checkpoint. Weights stay in the mapped files where their bytes can be used as they are.
 /// Throws like build_program.
 Program load_program(const Checkpoint& checkpoint, ThreadPool& pool, const BuildOptions& options = {});

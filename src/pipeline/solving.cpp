@@ -67,7 +67,7 @@ void Solving::scale(KnownInput& k, std::span<const float> columns) {
 }
 
 /// A row that is looked up meets what reads it; one that is multiplied as well, the output's input too.
-KnownInput Solving::known(const ExportTensor& t, int64_t expert) {
+KnownInput Solving::input_of(const ExportTensor& t, int64_t expert) {
   std::optional<KnownInput> found = plan_.stats->find(*t.source, expert);
   const bool looked_up = t.source->role == Role::token_embedding;
   const Needs needs = plan_.solver->needs();
@@ -91,7 +91,7 @@ Solving::How Solving::of(const ExportTensor& t, int64_t expert) {
     return {is_plain_float(t.format->spec()) || t.fixed ? &solver_of("nearest") : plan_.solver, {}, nullptr};
   }
   try {
-    const KnownInput k = known(t, expert);
+    const KnownInput k = input_of(t, expert);
     const Needs needs = plan_.solver->needs();
     if (needs.hessian && k.stats.hessian.empty()) {
       throw Error(ErrorKind::bad_input, "nothing was seen of its inputs",

@@ -40,12 +40,13 @@ class Solving {
   /// How to round rows of a tensor, of one expert where it is a stack. Throws Error{bad_input}, naming the
   /// tensor, for statistics that cannot be used.
   How of(const ExportTensor& t, int64_t expert);
+  /// The statistics it is rounded with; empty ones where there are none.
+  KnownInput input_of(const ExportTensor& t, int64_t expert);
 
   /// What had to be done to the statistics, by tensor.
   std::map<std::string, std::string> notes() const;
 
  private:
-  KnownInput known(const ExportTensor& t, int64_t expert);
   void scale(KnownInput& k, std::span<const float> columns);
 
   const QuantizationPlan& plan_;

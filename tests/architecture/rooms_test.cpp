@@ -27,7 +27,8 @@ const std::map<std::string, Rooms> direct = {
     {"methods", {"formats", "kernels"}},
     {"pipeline", {"model", "methods", "calibrate"}},
     {"eval", {"model"}},
-    {"cli", {"pipeline", "eval", "model"}},
+    {"allocate", {"pipeline", "eval"}},
+    {"cli", {"allocate", "pipeline", "eval", "model"}},
 };
 
 // What a room may use includes what that room may use.
