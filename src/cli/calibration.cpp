@@ -18,6 +18,14 @@ void CalibrationWords::add_to(CLI::App& app) {
   app.add_option("--seed", choice.seed, "draw the sequences by this seed (default 0: the first of the text)");
 }
 
+void CalibrationWords::fall_back_on(const CalibrationChoice& recipe) {
+  const CalibrationChoice usual;
+  if (choice.source.empty()) choice.source = recipe.source;
+  if (choice.samples == usual.samples) choice.samples = recipe.samples;
+  if (choice.length == usual.length) choice.length = recipe.length;
+  if (choice.seed == usual.seed) choice.seed = recipe.seed;
+}
+
 CalibrationText CalibrationWords::text(const Checkpoint& model, const Common& common,
                                        ThreadPool& pool) const {
   Progress progress(common.progress_style());

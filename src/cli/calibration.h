@@ -13,6 +13,8 @@ namespace nibble::cli {
 struct CalibrationWords {
   CalibrationChoice choice;
   void add_to(CLI::App& app);
+  /// Takes from a recipe what no option said.
+  void fall_back_on(const CalibrationChoice& recipe);
 
   /// Reads (or lets the model write) the text, with progress.
   CalibrationText text(const Checkpoint& model, const Common& common, ThreadPool& pool) const;

@@ -1,10 +1,13 @@
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <filesystem>
+#include <optional>
 
 #include "cli/calibration.h"
 #include "cli/format_search.h"
 #include "cli/job_verb.h"
 #include "cli/output_path.h"
+#include "pipeline/recipe_file.h"
 
 namespace nibble::cli {
 namespace {
@@ -17,17 +20,19 @@ struct Options {
   bool pure = false, leave_output = false, substitute = false, requantize = false;
   std::string imatrix, stats;
   std::vector<std::string> with;
-  SolverOptions solving;
+  std::string recipe, save_recipe;
+  std::optional<double> damping;
+  std::optional<int> passes;
   CalibrationWords calibration;
   SearchWords search;
   JobWords job;
 };
 
-Recipe recipe_of(const Options& o) {
-  Recipe r;
+/// What --recipe says, and what the other options say in its place.
+Recipe recipe_of(const Options& o, Recipe r) {
   if (!o.type.empty() && !o.to.empty())
     fail(ErrorKind::usage, "both a type ({}) and --to {} are given", o.type, o.to);
-  r.type = o.to.empty() ? o.type : o.to;
+  if (!o.type.empty() || !o.to.empty()) r.type = o.to.empty() ? o.type : o.to;
   if (o.search.given() && !r.type.empty()) {
     throw Error(ErrorKind::usage, fmt::format("a type ({}) and a goal are given", r.type),
                 "leave the type out; --formats says what to choose from");
@@ -36,18 +41,26 @@ Recipe recipe_of(const Options& o) {
     throw Error(ErrorKind::usage, "which type? none is given",
                 "for example q4_k_m, or --to int4:g128:asym; nibble formats lists them");
   }
-  r.pure = o.pure;
+  r.pure = r.pure || o.pure;
   if (!o.output_type.empty()) r.overrides.push_back({"output.weight", o.output_type});
   if (!o.embedding_type.empty()) r.overrides.push_back({"token_embd.weight", o.embedding_type});
   if (o.leave_output) r.overrides.push_back({"output.weight", "keep"});
   for (const std::string& t : o.tensor) r.overrides.push_back(parse_override(t));
   for (const std::string& k : o.keep) r.overrides.push_back({k, "keep"});
-  r.allow_substitution = o.substitute;
+  r.allow_substitution = r.allow_substitution || o.substitute;
   r.allow_requantize = o.requantize;
   const std::string usual = o.search.given() ? "gptq" : "nearest";
-  r.solver = o.solver.empty() ? usual : o.solver;
-  r.options = o.solving;
-  r.with = o.with;
+  if (!o.solver.empty() || o.recipe.empty()) r.solver = o.solver.empty() ? usual : o.solver;
+  if (o.damping) r.options.damping = *o.damping;
+  if (o.passes) r.options.passes = *o.passes;
+  if (!o.with.empty()) r.with = o.with;
+  // The solver is a word too: --with awq,gptq.
+  std::erase_if(r.with, [&](const std::string& word) {
+    const bool is_solver =
+        std::any_of(solvers().begin(), solvers().end(), [&](const Solver* s) { return s->name() == word; });
+    if (is_solver) r.solver = word;
+    return is_solver;
+  });
   return r;
 }
 
@@ -66,8 +79,15 @@ std::shared_ptr<StatsSource> statistics(const Options& o, const Recipe& recipe, 
                     pool);
 }
 
-void quantize(const Options& o, const Common& common) {
-  const Recipe recipe = recipe_of(o);
+void quantize(const Options& given, const Common& common) {
+  Options o = given;
+  const RecipeText text = o.recipe.empty() ? RecipeText{} : read_recipe(o.recipe);
+  const Recipe recipe = recipe_of(o, text.recipe);
+  o.calibration.fall_back_on(text.calibration);
+  if (!o.save_recipe.empty()) {
+    write_text(o.save_recipe, recipe_json({recipe, o.calibration.choice}));
+    if (!common.quiet && !common.json) fmt::print(stderr, "{} holds the recipe\n", o.save_recipe);
+  }
   const Checkpoint source = open_source(o.input, o.output, o.job);
   const Target target = target_of(o.output);
   ThreadPool pool(o.threads > 0 ? o.threads : common.threads);
@@ -107,20 +127,27 @@ Run setup(CLI::App& app) {
   app.add_option("--solver", o->solver,
                  "how codes are chosen: nearest, hqq (no data), gptq (error feedback; needs a text); default "
                  "nearest, in a search gptq");
-  app.add_option("--with", o->with, "transforms before rounding: awq (channel scales; needs a text)")
+  std::string names;
+  for (const Preset& p : presets()) names += fmt::format("\n  {:<8} {}", p.name, p.summary);
+  app.add_option("--recipe", o->recipe, "a recipe file, or one of these; other options change it:" + names);
+  app.add_option("--save-recipe", o->save_recipe, "write the recipe that results to this JSON file");
+  app.add_option(
+         "--with", o->with,
+         "combine: transforms before rounding and a solver: awq (channel scales), gptq, hqq; --with awq,gptq")
       ->delimiter(',');
   app.add_option("--calibrate", o->calibration.choice.source,
                  "text to collect statistics on: a text file, .jsonl, or a folder of them");
   o->calibration.add_to(app);
   app.add_option("--imatrix", o->imatrix, "importance matrix of llama-imatrix or nibble calibrate");
   app.add_option("--stats", o->stats, "folder of statistics that nibble calibrate made");
-  app.add_option("--damping", o->solving.damping, "share of the Hessian's mean diagonal that gptq adds to it")
-      ->check(CLI::Range(0.0, 1.0))
-      ->capture_default_str();
-  app.add_option("--passes", o->solving.passes,
-                 "rounds of descent after error feedback, at most; 0: GPTQ as published")
-      ->check(CLI::Range(0, 1000))
-      ->capture_default_str();
+  const SolverOptions usual;
+  app.add_option("--damping", o->damping,
+                 fmt::format("share of the Hessian's mean diagonal that gptq adds to it [{}]", usual.damping))
+      ->check(CLI::Range(0.0, 1.0));
+  app.add_option("--passes", o->passes,
+                 fmt::format("rounds of descent after error feedback, at most; 0: GPTQ as published [{}]",
+                             usual.passes))
+      ->check(CLI::Range(0, 1000));
   app.add_flag("--allow-substitution", o->substitute,
                "where a shape does not fit, take the nearest format that does");
   app.add_flag("--allow-requantize", o->requantize, "accept a source that is already quantized");
@@ -138,6 +165,7 @@ const Verb quantize_verb{
     "nibble quantize in.gguf out.gguf Q4_K_M 8\n"
     "nibble quantize ./my-llama out/ --to int4:g128:asym --tensor 'lm_head=int8:channel' --keep '*norm*'\n"
     "nibble quantize ./my-llama out.gguf q4_k_m --solver gptq --calibrate text.txt\n"
+    "nibble quantize ./my-llama out/ --recipe awq --calibrate text.txt\n"
     "nibble quantize ./my-llama out.gguf --target-size 3.5G --calibrate text.txt\n"
     "nibble quantize ./my-llama out.gguf q4_k_m --imatrix imatrix.gguf\n"
     "nibble quantize ./my-llama out.gguf q4_k_m --dry-run",

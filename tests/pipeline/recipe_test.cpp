@@ -2,7 +2,11 @@
 
 #include <gtest/gtest.h>
 
+#include <fstream>
+
 #include "base/error.h"
+#include "pipeline/recipe_file.h"
+#include "support/scratch.h"
 
 namespace nibble {
 namespace {
@@ -30,6 +34,51 @@ TEST(Recipe, SaysItAllInOneLine) {
   EXPECT_EQ(a.to_string(), b.to_string());
   b.overrides.push_back({"x", "q8_0"});
   EXPECT_NE(a.to_string(), b.to_string());
+}
+
+TEST(RecipeFile, PresetsNameTypesSolversAndTransformsThatThereAre) {
+  EXPECT_GE(presets().size(), 6U);
+  for (const Preset& p : presets()) {
+    const RecipeText t = read_recipe(std::string(p.name));
+    EXPECT_NO_THROW(solver_of(t.recipe.solver)) << p.name;
+    if (!t.recipe.type.empty()) EXPECT_NO_THROW(format_of(t.recipe.type)) << p.name;
+    for (const std::string& word : t.recipe.with) EXPECT_EQ(word, "awq");
+  }
+  EXPECT_EQ(read_recipe("gptq").recipe.options.passes, 0);
+}
+
+TEST(RecipeFile, ReadsWhatItWrites) {
+  RecipeText t;
+  t.recipe.type = "q4_k_m";
+  t.recipe.solver = "gptq";
+  t.recipe.with = {"awq"};
+  t.recipe.options = {0.02, 3};
+  t.recipe.overrides = {{"lm_head", "int8:channel"}, {"*norm*", "keep"}};
+  t.calibration = {"wiki.txt", 64, 256, 7};
+  const test::Scratch scratch;
+  const std::string path = scratch.file("recipe.json");
+  std::ofstream(path) << recipe_json(t);
+  const RecipeText back = read_recipe(path);
+  EXPECT_EQ(back.recipe.to_string(), t.recipe.to_string());
+  EXPECT_EQ(recipe_json(back), recipe_json(t));
+}
+
+TEST(RecipeFile, RefusesWhatItDoesNotKnow) {
+  const test::Scratch scratch;
+  int made = 0;
+  for (const char* text : {"", "[1]", R"({"typ": "q4_0"})", R"({"passes": -1})", R"({"damping": 2})",
+                           R"({"with": "awq"})", R"({"calibration": {"txt": "x"}})", R"({"type": 3})"}) {
+    const std::string path = scratch.file(std::to_string(made++));
+    std::ofstream(path) << text;
+    try {
+      read_recipe(path);
+      ADD_FAILURE() << text;
+    } catch (const Error& e) {
+      EXPECT_EQ(e.kind(), ErrorKind::bad_input) << text;
+      EXPECT_NE(std::string(e.what()).find(path), std::string::npos) << e.what();
+    }
+  }
+  EXPECT_THROW(read_recipe("gtpq"), Error);
 }
 
 }  // namespace

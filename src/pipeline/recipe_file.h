@@ -1,0 +1,37 @@
+#pragma once
+
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "calibrate/text.h"
+#include "pipeline/recipe.h"
+
+namespace nibble {
+
+/// A recipe under a name (presets.inc).
+struct Preset {
+  std::string_view name, type, solver;
+  int passes = -1;
+  std::string_view transforms;
+  std::string_view summary;
+};
+std::span<const Preset> presets();
+
+/// What a preset or a recipe file says; what it leaves open is empty.
+struct RecipeText {
+  Recipe recipe;
+  CalibrationChoice calibration;
+};
+
+/// `word` is a preset's name or a JSON file:
+///   {"type": "q4_k_m", "solver": "gptq", "with": ["awq"], "tensor": {"lm_head": "int8:channel"},
+///    "keep": ["*norm*"], "damping": 0.01, "passes": 6,
+///    "calibration": {"text": "wiki.txt", "samples": 128, "length": 512, "seed": 0}}
+/// Throws Error{usage} for a name that is neither, Error{bad_input} for a file with anything else in it.
+RecipeText read_recipe(const std::string& word);
+
+/// The file that read_recipe would read so.
+std::string recipe_json(const RecipeText& text);
+
+}  // namespace nibble
