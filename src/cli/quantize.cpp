@@ -7,6 +7,7 @@
 #include "cli/format_search.h"
 #include "cli/job_verb.h"
 #include "cli/output_path.h"
+#include "cli/report.h"
 #include "pipeline/recipe_file.h"
 
 namespace nibble::cli {
@@ -25,6 +26,7 @@ struct Options {
   std::optional<int> passes;
   CalibrationWords calibration;
   SearchWords search;
+  ReportWords report;
   JobWords job;
 };
 
@@ -79,6 +81,11 @@ std::shared_ptr<StatsSource> statistics(const Options& o, const Recipe& recipe, 
                     pool);
 }
 
+void report(const QuantizationPlan& plan, const Checkpoint& source, const Options& o, const Common& common) {
+  if (o.report.output.empty() || o.job.dry_run) return;
+  write_report(open_checkpoint(o.output), source, o.report, &plan.ledger, common);
+}
+
 void quantize(const Options& given, const Common& common) {
   Options o = given;
   const RecipeText text = o.recipe.empty() ? RecipeText{} : read_recipe(o.recipe);
@@ -97,14 +104,16 @@ void quantize(const Options& given, const Common& common) {
                   "a search collects its own statistics, and knows no --with and no --dry-run", "");
     const FoundRecipe found =
         search_recipe(source, target, recipe, o.search, o.calibration, o.output, common, pool);
-    run_planned(plan_quantization(source, target, found.recipe, found.stats), o.output, "quantize", o.job,
-                common, pool);
+    const QuantizationPlan plan = plan_quantization(source, target, found.recipe, found.stats);
+    run_planned(plan, o.output, "quantize", o.job, common, pool);
     std::filesystem::remove_all(found.work);
+    report(plan, source, o, common);
     return;
   }
   auto stats = statistics(o, recipe, source, common, pool);
-  run_planned(plan_quantization(source, target, recipe, std::move(stats)), o.output, "quantize", o.job,
-              common, pool);
+  const QuantizationPlan plan = plan_quantization(source, target, recipe, std::move(stats));
+  run_planned(plan, o.output, "quantize", o.job, common, pool);
+  report(plan, source, o, common);
 }
 
 Run setup(CLI::App& app) {
@@ -152,6 +161,8 @@ Run setup(CLI::App& app) {
                "where a shape does not fit, take the nearest format that does");
   app.add_flag("--allow-requantize", o->requantize, "accept a source that is already quantized");
   o->search.add_to(app);
+  app.add_option("--report", o->report.output, "write what was done and lost to this HTML file");
+  app.add_option("--report-text", o->report.text, "text to measure the divergence on, for the report");
   o->job.add_to(app);
   return [o](const Common& common) { quantize(*o, common); };
 }

@@ -30,6 +30,8 @@ class Divergence {
   void add(std::span<const float> logits, std::span<const float> reference, int32_t right);
 
   int64_t tokens() const noexcept { return static_cast<int64_t>(nll_.size()); }
+  /// KL(reference || model) of every token, in the order they were added.
+  std::span<const double> kl() const noexcept { return kl_; }
   bool compared() const noexcept { return !kl_.empty(); }
 
   /// exp of the mean negative log-likelihood per token; the error is the value times the mean's standard
