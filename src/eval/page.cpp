@@ -9,7 +9,7 @@
 namespace nibble {
 namespace {
 
-constexpr double width = 760, height = 260, left = 70, right = 20, top = 16, bottom = 44;
+constexpr double width = 760, height = 260, left = 92, right = 20, top = 16, bottom = 44;
 constexpr std::array<const char*, 4> colors = {"#2266cc", "#cc4422", "#228855", "#885599"};
 
 std::string open_svg(double w, double h) {

@@ -204,6 +204,12 @@ class Job {
     const bool stack =
         t.tensor->expert < 0 && solving_.wants_stats(*t.tensor) && t.tensor->source->experts > 0;
     t.rows_each = t.tensor->shape.rows() / (stack ? t.tensor->source->experts : 1);
+    if (stack && t.rows_each * t.tensor->shape.cols() % block != 0) {
+      throw Error(ErrorKind::unsupported,
+                  fmt::format("{}: blocks of {} weights straddle experts, which have statistics of their own",
+                              t.tensor->name, block),
+                  "choose a format whose blocks end with rows");
+    }
     for (int64_t row = 0, rows = 0; row < t.tensor->shape.rows(); row += rows) {
       rows = std::min(step, t.rows_each - row % t.rows_each);
       Task task{index, row, rows, {}};
