@@ -18,8 +18,9 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   target_compile_options(nibble_flags INTERFACE -Wno-maybe-uninitialized -Wno-array-bounds -Wno-stringop-overflow
                                                 -Wno-stringop-overread -Wno-restrict -Wno-dangling-pointer)
 endif()
+# What is not hot is not worth the compiler's time: the verbs and the tests themselves.
+target_compile_options(nibble_flags INTERFACE $<$<AND:$<CONFIG:Release>,$<BOOL:$<TARGET_PROPERTY:NIBBLE_COLD>>>:-O1>)
 if(NIBBLE_SANITIZE)
-  # What is not hot is not worth the compiler's time: the verbs and the tests themselves.
   target_compile_options(nibble_flags INTERFACE -fsanitize=${NIBBLE_SANITIZE} -fno-sanitize-recover=all
     -fno-omit-frame-pointer -g1 $<IF:$<BOOL:$<TARGET_PROPERTY:NIBBLE_COLD>>,-O0,-O1>)
   target_link_options(nibble_flags INTERFACE -fsanitize=${NIBBLE_SANITIZE})

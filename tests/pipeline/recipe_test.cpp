@@ -41,7 +41,7 @@ TEST(RecipeFile, PresetsNameTypesSolversAndTransformsThatThereAre) {
   for (const Preset& p : presets()) {
     const RecipeText t = read_recipe(std::string(p.name));
     EXPECT_NO_THROW(solver_of(t.recipe.solver)) << p.name;
-    if (!t.recipe.type.empty()) EXPECT_NO_THROW(format_of(t.recipe.type)) << p.name;
+    EXPECT_NO_THROW(format_of(t.recipe.type.empty() ? "q4_k" : t.recipe.type)) << p.name;
     for (const std::string& word : t.recipe.with) EXPECT_EQ(word, "awq");
   }
   EXPECT_EQ(read_recipe("gptq").recipe.options.passes, 0);
