@@ -87,8 +87,8 @@ TEST_P(ScalableInputs, KeepTheFunctionOfTheModel) {
 }
 
 INSTANTIATE_TEST_SUITE_P(All, ScalableInputs, testing::Range(size_t{0}, test::seeded_models().size()),
-                         [](const auto& info) {
-                           return std::string(test::seeded_models()[info.param].name);
+                         [](const auto& tested) {
+                           return std::string(test::seeded_models()[tested.param].name);
                          });
 
 TEST(ScalableInputsOfLlama, AreNormsAndTheGatedMlp) {
