@@ -12,7 +12,7 @@
 //
 // L offers: width; F and I, vectors of width floats and int32 (plain numbers for width 1); splat, load,
 // store; to_float, to_int (of whole numbers); bits and floats (the same bits as the other type); any (of a
-// comparison); scale_sums and affine_sums, the loops over int16 weights; transpose.
+// comparison); scale_sums, the loop over int16 weights; transpose.
 
 namespace nibble::fitting {
 
