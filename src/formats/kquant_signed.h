@@ -57,9 +57,9 @@ struct Q3_K {
   static Params fit(const float* x, const float* importance);
   template <class L>
   static Params fit_with(const float* x, const float* importance) noexcept {
+    static constexpr float starts[] = {-4, -4.5f, 3.25f, -5.5f, 4.25f, -3.75f, 3, -4.25f, -5, 5, -6, 6};
     static constexpr int8_t largest[] = {-32, -31, -30, -29, -28};
-    return Params::fitted<L>({-4, 3}, {{2.0f, 5.0f, 0.25f}, {2.0f, 5.0f, 0.25f}, -32, 31, largest, 5}, x,
-                             importance, true);
+    return Params::fitted<L>({-4, 3}, {starts, 12, -32, 31, largest, 5}, x, importance, true);
   }
   static Code round(float x, const Params& p, int i) { return p.round(x, i, -4, 3); }
   static float value(Code c, const Params& p, int i) { return p.scale[i / 16] * static_cast<float>(c - 4); }
@@ -118,9 +118,10 @@ struct Q6_K {
   static Params fit(const float* x, const float* importance);
   template <class L>
   static Params fit_with(const float* x, const float* importance) noexcept {
+    static constexpr float starts[] = {-32, -31, -30,    -29, -28,    -27,    -32.5f,
+                                       -26, -25, -31.5f, -24, -30.5f, -33.5f, -23};
     static constexpr int8_t largest[] = {-128, -126, -124, 127};
-    return Params::fitted<L>({-32, 31}, {{25.0f, 33.5f, 0.5f}, {1.0f, 0.0f, 1.0f}, -128, 127, largest, 4}, x,
-                             importance, false);
+    return Params::fitted<L>({-32, 31}, {starts, 14, -128, 127, largest, 4}, x, importance, false);
   }
   static Code round(float x, const Params& p, int i) { return p.round(x, i, -32, 31); }
   static float value(Code c, const Params& p, int i) { return p.scale[i / 16] * static_cast<float>(c - 32); }

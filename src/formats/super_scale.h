@@ -22,18 +22,14 @@ struct Integers {
   }
 };
 
-/// Scales that map the extreme weight of a block to t, t in [from, to] in steps.
-struct ExtremeAt {
-  float from, to, step;
-};
-
-/// Integer scales in [low, high]. Where to look: with the extreme weight at -t and at t, and with the largest
-/// scale as each of the `count` integers given, (of either sign).
+/// Integer scales in [low, high]. Where to look: with the extreme weight of a block at each of `starts`, and
+/// with the largest scale as each of the integers given.
 struct ScaleSuperPlan {
-  ExtremeAt negative, positive;
+  const float* starts;
+  int start_count;
   float low, high;
   const int8_t* largest;
-  int count;
+  int largest_count;
 };
 
 /// N weights of L::width blocks.
@@ -73,10 +69,7 @@ class ScaleBlocks {
       best = better ? gain : best;
       best_d = better ? d : best_d;
     };
-    for (float t = plan.negative.from; t <= plan.negative.to; t += plan.negative.step)
-      offer(inverse * L::splat(-t));
-    for (float t = plan.positive.from; t <= plan.positive.to; t += plan.positive.step)
-      offer(inverse * L::splat(t));
+    for (int i = 0; i < plan.start_count; ++i) offer(inverse * L::splat(plan.starts[i]));
     offer(inverse_of<L>(best_d));
     return best_d;
   }
@@ -130,7 +123,7 @@ class ScaleSuperSearch {
       for (const float v : d) largest = v * v > largest * largest ? v : largest;
     }
     if (largest == 0) return {};
-    for (int i = 0; i < plan_.count; ++i)
+    for (int i = 0; i < plan_.largest_count; ++i)
       consider(f16_bits<L>(largest * s_.unit / static_cast<float>(plan_.largest[i])), 1);
     // Among subnormal numbers one step is far, and the first may be needed where the quotient rounds to zero.
     if ((best_.d & 0x7fff) < 0x0400) consider(static_cast<uint16_t>(best_.d + 1), 3);
