@@ -1,6 +1,7 @@
 // Every line of the selection table at every level this machine has: a matrix that no cache holds times one
-// token, and one that stays in the cache times a batch. Each answer is checked against `decode` in double
-// first; a wrong one is an error and no time is reported.
+// token, and one that stays in the cache times a batch; and rounding to every format that has a search of its
+// own. Each answer is checked against `decode` in double first; a wrong one is an error and no time is
+// reported.
 #include <benchmark/benchmark.h>
 #include <fmt/format.h>
 
@@ -8,6 +9,7 @@
 #include <cstring>
 
 #include "base/rng.h"
+#include "kernels/encode.h"
 #include "kernels/matmul.h"
 
 namespace nibble {
@@ -78,6 +80,22 @@ void product(benchmark::State& state, const std::string& word, IsaLevel level, i
                                                  benchmark::Counter::kIsIterationInvariantRate);
 }
 
+/// Rounding a matrix that no cache holds to the nearest grid points, on one thread.
+void encode(benchmark::State& state, const std::string& word, IsaLevel level, bool weighted) {
+  const Format& format = format_of(word);
+  constexpr int64_t rows = 512, cols = 4096;
+  const auto x = gaussian(rows * cols, 0.02);
+  std::vector<float> importance(weighted ? cols : 0);
+  for (size_t i = 0; i < importance.size(); ++i) importance[i] = static_cast<float>(1 + 37 * i % 64);
+  std::vector<std::byte> out(format_bytes(format, {rows, cols}));
+  const EncodeBlocks run = block_encoder(format, level);
+  const EncodeTask task{x.data(), weighted ? importance.data() : nullptr,   cols,
+                        0,        rows * cols / format.block({rows, cols}), out.data()};
+  for (auto _ : state) run(task);
+  state.counters["weights/s"] =
+      benchmark::Counter(static_cast<double>(rows * cols), benchmark::Counter::kIsIterationInvariantRate);
+}
+
 void add_all() {
   for (const IsaLevel level : isa_levels()) {
     for (const FormatFamily& family : format_families()) {
@@ -92,6 +110,12 @@ void add_all() {
         add("/decode", 1, 16384, 2048);
         add("/eight", 8, 16384, 2048);
         add("/prefill", 512, 2048, 2048);
+        if (block_encoder(format_of(word), level) == nullptr) continue;
+        for (const bool weighted : {false, true}) {
+          benchmark::RegisterBenchmark((name + (weighted ? "/encode-weighted" : "/encode")).c_str(), encode,
+                                       word, level, weighted)
+              ->Unit(benchmark::kMillisecond);
+        }
       }
     }
   }

@@ -54,6 +54,7 @@ class Params {
   const T& as() const noexcept {
     return const_cast<Params*>(this)->as<T>();
   }
+  void* data() noexcept { return storage_; }
 
  private:
   alignas(16) std::byte storage_[capacity];

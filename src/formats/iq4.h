@@ -6,6 +6,8 @@
 
 #include "base/half.h"
 #include "formats/format.h"
+#include "formats/lane_scale.h"
+#include "formats/super_scale.h"
 
 // ggml's 4-bit formats on a fixed grid that is denser around zero. Layouts: ggml/src/ggml-common.h. Byte j of
 // the nibbles of 32 weights holds weight j low and weight j + 16 high.
@@ -24,6 +26,36 @@ inline Code iq4_nearest(float u) noexcept {
   }
   return c;
 }
+
+/// The grid as a search sees it: codes by a polynomial, which takes the second nearest where the nearest is
+/// hardly nearer (within a fortieth of their distance); grid points by another, exactly.
+struct Iq4Grid {
+  template <class L>
+  typename L::F nearest(typename L::F u) const noexcept {
+    using F = typename L::F;
+    const F v = fitting::least<L>(fitting::most<L>(u, L::splat(-127)), L::splat(113));
+    const F s = v * v;
+    // Codes less 7; fitted to be half way between two at the midpoints of their values.
+    const F even = L::splat(0.878435552f) + s * (L::splat(1.9509705e-6f) - s * L::splat(6.91632474e-10f));
+    const F odd = L::splat(0.0852923542f) - s * (L::splat(2.74354261e-6f) - s * L::splat(8.18657919e-11f));
+    const F k = fitting::whole<L>(even + v * odd);
+    const F t = k * k;
+    // Less than 0.44 from the values.
+    const F values_even =
+        L::splat(-10.1038857f) - t * (L::splat(0.252815217f) - t * L::splat(0.00158604281f));
+    const F values_odd = L::splat(11.7126093f) + t * L::splat(0.075495638f);
+    return fitting::whole<L>(values_even + k * values_odd);
+  }
+
+  /// Where searches put the extreme weight; chosen greedily, each next one lowering the error most.
+  template <class L>
+  static const float* starts() noexcept {
+    static constexpr float all[start_count] = {-127, -135, 115,  -119, -107, 123,  -143,
+                                               107,  -131, -123, 131,  -155, -111, -103};
+    return all;
+  }
+  static constexpr int start_count = 14;
+};
 
 /// One f16 scale per 32: 4.5 bits per weight.
 struct IQ4_NL {
@@ -44,6 +76,15 @@ struct IQ4_NL {
   };
 
   static Params fit(const float* x, const float* importance);
+  template <class L>
+  static void fit_lanes(const fitting::LaneInput<L>& in, Params* out) noexcept {
+    uint16_t stored[L::width];
+    fitting::fit_f16_scales<L, 32>(in, Iq4Grid{}, Iq4Grid::starts<L>(), Iq4Grid::start_count, stored);
+    for (int w = 0; w < L::width; ++w) {
+      const float d = f16_to_f32(stored[w]);
+      out[w] = {d, d != 0 ? 1 / d : 0.0f, stored[w]};
+    }
+  }
   static Code round(float x, const Params& p, int) { return iq4_nearest(x * p.inverse); }
   static float value(Code c, const Params& p, int) {
     return p.d * static_cast<float>(iq4_values[static_cast<size_t>(c)]);
@@ -83,6 +124,23 @@ struct IQ4_XS {
   };
 
   static Params fit(const float* x, const float* importance);
+  template <class L>
+  static Params fit_with(const float* x, const float* importance) noexcept {
+    using Lanes = typename L::template UpTo<8>;
+    static constexpr int8_t largest[] = {-32, -31, -30, -29, -28};
+    const fitting::ScaleSuperPlan plan{Iq4Grid::starts<L>(), Iq4Grid::start_count, -32, 31, largest, 5};
+    const fitting::SuperBlock<Lanes, 32, 8> block(x, importance, false);
+    const auto found = fitting::ScaleSuperSearch<Lanes, 32, 8, Iq4Grid>(block, {}, plan).run();
+    Params p;
+    p.d = found.d;
+    const float d = fitting::f16_float<Lanes>(found.d);
+    for (int j = 0; j < 8; ++j) {
+      p.scale_code[j] = found.scale[j];
+      p.scale[j] = d * static_cast<float>(found.scale[j]);
+      p.inverse[j] = p.scale[j] != 0 ? 1.0f / p.scale[j] : 0.0f;
+    }
+    return p;
+  }
   static Code round(float x, const Params& p, int i) { return iq4_nearest(x * p.inverse[i / 32]); }
   static float value(Code c, const Params& p, int i) {
     return p.scale[i / 32] * static_cast<float>(iq4_values[static_cast<size_t>(c)]);

@@ -5,6 +5,7 @@
 
 #include "base/half.h"
 #include "formats/format.h"
+#include "formats/super_affine.h"
 
 // ggml's k-quants with offsets: 256 weights in blocks with integer scales and offsets times two f16 numbers.
 // Layouts: ggml/src/ggml-common.h. The signed ones (q3_k, q6_k, q8_k) stand in kquant_signed.h.
@@ -18,15 +19,22 @@ struct KAffine {
   uint16_t d, dmin;
   uint8_t scale_code[Count], offset_code[Count];
 
-  static KAffine of(uint16_t d, uint16_t dmin, const uint8_t* scales, const uint8_t* offsets) noexcept {
+  /// The best for 256 weights, searched with the lanes L; `plain`: see SuperBlock.
+  template <class L>
+  static KAffine fitted(const fitting::AffinePlan& plan, const float* x, const float* importance,
+                        bool plain) noexcept {
+    using Lanes = typename L::template UpTo<Count>;
+    const fitting::SuperBlock<Lanes, 256 / Count, Count> block(x, importance, plain);
+    const auto found = fitting::AffineSuperSearch<Lanes, 256 / Count, Count>(block, plan).run();
     KAffine p;
-    p.d = d;
-    p.dmin = dmin;
+    p.d = found.d;
+    p.dmin = found.dmin;
+    const float d = fitting::f16_float<Lanes>(found.d), dmin = fitting::f16_float<Lanes>(found.dmin);
     for (int j = 0; j < Count; ++j) {
-      p.scale_code[j] = scales[j];
-      p.offset_code[j] = offsets[j];
-      p.scale[j] = f16_to_f32(d) * static_cast<float>(scales[j]);
-      p.offset[j] = f16_to_f32(dmin) * static_cast<float>(offsets[j]);
+      p.scale_code[j] = found.scale[j];
+      p.offset_code[j] = found.offset[j];
+      p.scale[j] = d * static_cast<float>(found.scale[j]);
+      p.offset[j] = dmin * static_cast<float>(found.offset[j]);
       p.inverse[j] = p.scale[j] != 0 ? 1.0f / p.scale[j] : 0.0f;
     }
     return p;
@@ -79,6 +87,13 @@ struct Q2_K {
   using Params = KAffine<16>;
 
   static Params fit(const float* x, const float* importance);
+  template <class L>
+  static Params fit_with(const float* x, const float* importance) noexcept {
+    static constexpr fitting::AffineStart starts[] = {
+        {0, 0},         {0.10f, 0.10f}, {0.15f, 0},     {0, 0.15f}, {0.25f, 0.05f}, {0.05f, 0.30f},
+        {0.10f, 0.05f}, {0.05f, 0.10f}, {0.15f, 0.25f}, {0.30f, 0}, {0.20f, 0.10f}, {-0.10f, 0.10f}};
+    return Params::fitted<L>({3, 15, starts, 12, 1}, x, importance, true);
+  }
   static Code round(float x, const Params& p, int i) { return p.round(x, i, 3); }
   static float value(Code c, const Params& p, int i) { return p.value(c, i); }
   static void pack(const Code* codes, const Params& p, Block& b) {
@@ -119,6 +134,14 @@ struct Q4_K {
   using Params = KAffine<8>;
 
   static Params fit(const float* x, const float* importance);
+  template <class L>
+  static Params fit_with(const float* x, const float* importance) noexcept {
+    static constexpr fitting::AffineStart starts[] = {
+        {0, 0},         {0.03f, 0},     {0, 0.03f},       {0, -0.06f},     {0.03f, 0.03f}, {0.06f, 0},
+        {-0.06f, 0},    {0, -0.03f},    {-0.06f, -0.06f}, {0, 0.06f},      {-0.03f, 0},    {0.03f, -0.03f},
+        {0.03f, 0.06f}, {0.06f, 0.03f}, {-0.03f, 0.03f},  {-0.06f, -0.03f}};
+    return Params::fitted<L>({15, 63, starts, 16, 2}, x, importance, false);
+  }
   static Code round(float x, const Params& p, int i) { return p.round(x, i, 15); }
   static float value(Code c, const Params& p, int i) { return p.value(c, i); }
   static void pack(const Code* codes, const Params& p, Block& b) {
@@ -160,6 +183,14 @@ struct Q5_K {
   using Params = KAffine<8>;
 
   static Params fit(const float* x, const float* importance);
+  template <class L>
+  static Params fit_with(const float* x, const float* importance) noexcept {
+    static constexpr fitting::AffineStart starts[] = {
+        {0, 0},         {0, -0.04f},      {0, -0.02f},      {0, 0.02f},      {0.02f, 0},
+        {-0.06f, 0},    {0, -0.06f},      {-0.04f, 0},      {-0.02f, 0},     {-0.04f, -0.08f},
+        {0.02f, 0.02f}, {-0.04f, -0.06f}, {-0.08f, -0.08f}, {-0.06f, -0.04f}};
+    return Params::fitted<L>({31, 63, starts, 14, 2}, x, importance, false);
+  }
   static Code round(float x, const Params& p, int i) { return p.round(x, i, 31); }
   static float value(Code c, const Params& p, int i) { return p.value(c, i); }
   static void pack(const Code* codes, const Params& p, Block& b) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "formats/kquant.h"
+#include "formats/super_scale.h"
 
 // ggml's k-quants without offsets. Layouts: ggml/src/ggml-common.h.
 
@@ -12,12 +13,20 @@ struct KScale {
   uint16_t d;
   int8_t scale_code[16];
 
-  static KScale of(uint16_t d, const int8_t* scales) noexcept {
+  /// The best for 256 weights and codes in a grid of integers, searched with the lanes L; `plain`: see
+  /// SuperBlock.
+  template <class L>
+  static KScale fitted(const fitting::Integers& grid, const fitting::ScaleSuperPlan& plan, const float* x,
+                       const float* importance, bool plain) noexcept {
+    using Lanes = typename L::template UpTo<16>;
+    const fitting::SuperBlock<Lanes, 16, 16> block(x, importance, plain);
+    const auto found = fitting::ScaleSuperSearch<Lanes, 16, 16, fitting::Integers>(block, grid, plan).run();
     KScale p;
-    p.d = d;
+    p.d = found.d;
+    const float d = fitting::f16_float<Lanes>(found.d);
     for (int j = 0; j < 16; ++j) {
-      p.scale_code[j] = scales[j];
-      p.scale[j] = f16_to_f32(d) * static_cast<float>(scales[j]);
+      p.scale_code[j] = found.scale[j];
+      p.scale[j] = d * static_cast<float>(found.scale[j]);
       p.inverse[j] = p.scale[j] != 0 ? 1.0f / p.scale[j] : 0.0f;
     }
     return p;
@@ -46,6 +55,12 @@ struct Q3_K {
   using Params = KScale;
 
   static Params fit(const float* x, const float* importance);
+  template <class L>
+  static Params fit_with(const float* x, const float* importance) noexcept {
+    static constexpr float starts[] = {-4, -4.5f, 3.25f, -5.5f, 4.25f, -3.75f, 3, -4.25f, -5, 5, -6, 6};
+    static constexpr int8_t largest[] = {-32, -31, -30, -29, -28};
+    return Params::fitted<L>({-4, 3}, {starts, 12, -32, 31, largest, 5}, x, importance, true);
+  }
   static Code round(float x, const Params& p, int i) { return p.round(x, i, -4, 3); }
   static float value(Code c, const Params& p, int i) { return p.scale[i / 16] * static_cast<float>(c - 4); }
   static void pack(const Code* codes, const Params& p, Block& b) {
@@ -101,6 +116,13 @@ struct Q6_K {
   using Params = KScale;
 
   static Params fit(const float* x, const float* importance);
+  template <class L>
+  static Params fit_with(const float* x, const float* importance) noexcept {
+    static constexpr float starts[] = {-32, -31, -30,    -29, -28,    -27,    -32.5f,
+                                       -26, -25, -31.5f, -24, -30.5f, -33.5f, -23};
+    static constexpr int8_t largest[] = {-128, -126, -124, 127};
+    return Params::fitted<L>({-32, 31}, {starts, 14, -128, 127, largest, 4}, x, importance, false);
+  }
   static Code round(float x, const Params& p, int i) { return p.round(x, i, -32, 31); }
   static float value(Code c, const Params& p, int i) { return p.scale[i / 16] * static_cast<float>(c - 32); }
   static void pack(const Code* codes, const Params& p, Block& b) {

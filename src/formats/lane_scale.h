@@ -14,37 +14,58 @@ struct ScalePlan {
   int polish, neighbours;
 };
 
+/// The best scale of each block so far.
 template <class L, class Block>
-typename L::I best_f16_scale(const Block& block, const ScalePlan& plan) noexcept {
+class BestScale {
   using F = typename L::F;
   using I = typename L::I;
-  F best_d{}, best{};
-  const auto offer = [&](const LaneTrial<L>& t) noexcept {
+
+ public:
+  explicit BestScale(const Block& block) noexcept : block_(block) {}
+
+  void offer(const LaneTrial<L>& t) noexcept {
     const F d = t.step(), e = -(t.xq * d);
-    const auto better = e < best;
-    best_d = better ? d : best_d;
-    best = better ? e : best;
-  };
+    const auto better = e < best_;
+    best_d_ = better ? d : best_d_;
+    best_ = better ? e : best_;
+  }
+  /// Alternates nearest codes and best scales.
+  void polish(int times) noexcept {
+    for (int k = 0; k < times; ++k) offer(block_.at(inverse_of<L>(best_d_)));
+  }
+  /// The best of the f16 numbers around it, so many on each side.
+  I stored(int neighbours) const noexcept {
+    const F unit = block_.unit();
+    const F inverse_unit = inverse_of<L>(unit);
+    const I centre = stored_f16<L>(best_d_ * unit);
+    I chosen = centre;
+    F least_error = L::splat(0x1p127f);
+    for (int k = -neighbours; k <= neighbours; ++k) {
+      const I h = stepped_f16<L>(centre, k);
+      const F d = f16_value<L>(h) * inverse_unit;
+      const F e = block_.at(inverse_of<L>(d)).error(d);
+      const auto better = e < least_error;
+      chosen = better ? h : chosen;
+      least_error = better ? e : least_error;
+    }
+    return chosen;
+  }
+
+ private:
+  const Block& block_;
+  F best_d_{}, best_{};
+};
+
+template <class L, class Block>
+typename L::I best_f16_scale(const Block& block, const ScalePlan& plan) noexcept {
+  BestScale<L, Block> best(block);
   const float safe =
       static_cast<float>(-plan.grid.low < plan.grid.high ? -plan.grid.low : plan.grid.high) + 0.49f;
   for (float t = plan.from; t <= plan.to; t += plan.step) {
-    offer(t < safe ? block.inside(L::splat(t)) : block.at(L::splat(t)));
+    best.offer(t < safe ? block.inside(L::splat(t)) : block.at(L::splat(t)));
   }
-  for (int k = 0; k < plan.polish; ++k) offer(block.at(inverse_of<L>(best_d)));
-  const F unit = block.unit();
-  const F inverse_unit = inverse_of<L>(unit);
-  const I centre = stored_f16<L>(best_d * unit);
-  I chosen = centre;
-  F least_error = L::splat(0x1p127f);
-  for (int k = -plan.neighbours; k <= plan.neighbours; ++k) {
-    const I h = stepped_f16<L>(centre, k);
-    const F d = f16_value<L>(h) * inverse_unit;
-    const F e = block.at(inverse_of<L>(d)).error(d);
-    const auto better = e < least_error;
-    chosen = better ? h : chosen;
-    least_error = better ? e : least_error;
-  }
-  return chosen;
+  best.polish(plan.polish);
+  return best.stored(plan.neighbours);
 }
 
 /// f16 scales of L::width blocks of N weights.
@@ -62,9 +83,23 @@ void fit_f16_scales(const LaneInput<L>& in, const ScalePlan& plan, uint16_t* out
     for (int w = 0; w < L::width; ++w) out[w] = static_cast<uint16_t>(h[w]);
   }
   if (weighted) {
-    L::store_int(h, best_f16_scale<L>(WeightedBlock<L, N>(in, 0, plan.grid), plan));
+    L::store_int(h, best_f16_scale<L>(WeightedBlock<L, N, CodeGrid>(in, 0, plan.grid), plan));
     for (int w = 0; w < L::width; ++w) out[w] = weigh[w] ? static_cast<uint16_t>(h[w]) : out[w];
   }
+}
+
+/// The same on any grid, which the search meets with the extreme weight at each of `starts`.
+template <class L, int N, class Grid>
+void fit_f16_scales(const LaneInput<L>& in, const Grid& grid, const float* starts, int count,
+                    uint16_t* out) noexcept {
+  const WeightedBlock<L, N, Grid> block(in, 0, grid);
+  BestScale<L, WeightedBlock<L, N, Grid>> best(block);
+  // The extreme weight is -1.
+  for (int i = 0; i < count; ++i) best.offer(block.at(L::splat(-starts[i])));
+  best.polish(2);
+  alignas(64) int32_t h[L::width];
+  L::store_int(h, best.stored(1));
+  for (int w = 0; w < L::width; ++w) out[w] = static_cast<uint16_t>(h[w]);
 }
 
 }  // namespace nibble::fitting

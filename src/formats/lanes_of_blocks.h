@@ -12,7 +12,7 @@
 //
 // L offers: width; F and I, vectors of width floats and int32 (plain numbers for width 1); splat, load,
 // store; to_float, to_int (of whole numbers); bits and floats (the same bits as the other type); any (of a
-// comparison); scale_sums and affine_sums, the loops over int16 weights; transpose.
+// comparison); scale_sums, the loop over int16 weights; transpose.
 
 namespace nibble::fitting {
 
@@ -27,6 +27,10 @@ struct CodeSums {
 struct CodeGrid {
   int low, high;
   int fraction;  ///< products up to 2^(15 - fraction) fit
+
+  /// The same codes in floats.
+  template <class L>
+  typename L::F nearest(typename L::F u) const noexcept;
 };
 
 /// One block at a time: the compiler makes vectors along the block of these loops over integers, whose sums
@@ -92,6 +96,11 @@ template <class L>
 typename L::F whole(typename L::F v) noexcept {
   const typename L::F magic = L::splat(0x1.8p23f);
   return (v + magic) - magic;
+}
+template <class L>
+typename L::F CodeGrid::nearest(typename L::F u) const noexcept {
+  const typename L::F bottom = L::splat(static_cast<float>(low)), top = L::splat(static_cast<float>(high));
+  return whole<L>(least<L>(most<L>(u, bottom), top));
 }
 template <class L>
 typename L::F inverse_of(typename L::F d) noexcept {
@@ -231,23 +240,22 @@ class PlainBlock {
   F unit_;
 };
 
-/// N weights of every lane, each with its importance.
-template <class L, int N>
+/// N weights of every lane, each with its importance; codes on any grid.
+template <class L, int N, class Grid>
 class WeightedBlock {
   using F = typename L::F;
 
  public:
-  WeightedBlock(const LaneInput<L>& in, int first, const CodeGrid& grid) noexcept
-      : low_(L::splat(static_cast<float>(grid.low))), high_(L::splat(static_cast<float>(grid.high))) {
+  WeightedBlock(const LaneInput<L>& in, int first, const Grid& grid) noexcept : grid_(grid) {
     float rows[L::width][N], weights[L::width][N];
     alignas(64) float unit[L::width];
     for (int w = 0; w < L::width; ++w) {
       const float* x = in.x[w] + first;
-      const float* importance = in.importance[w] + first;
+      const float* importance = in.importance[w] != nullptr ? in.importance[w] + first : nullptr;
       const Extreme e = extreme_of<L>(x, N);
       unit[w] = e.positive ? -e.reach : e.reach;
       const float factor = e.reach > 0 ? 1.0f / unit[w] : 0.0f;
-      const float heaviest = extreme_of<L>(importance, N).reach;
+      const float heaviest = importance != nullptr ? extreme_of<L>(importance, N).reach : 0.0f;
       const bool weighted = heaviest > 0x1p-100f && heaviest <= 0x1p126f;
       const float inverse = weighted ? 1.0f / heaviest : 0.0f;
       for (int i = 0; i < N; ++i) {
@@ -271,7 +279,7 @@ class WeightedBlock {
     for (int i = 0; i < N; i += 4) {
       for (int k = 0; k < 4; ++k) {
         const F x = L::load(x_ + (i + k) * L::width), w = L::load(w_ + (i + k) * L::width);
-        const F q = whole<L>(least<L>(most<L>(x * inverse, low_), high_));
+        const F q = grid_.template nearest<L>(x * inverse);
         const F wq = w * q;
         xq[k] += wq * x;
         qq[k] += wq * q;
@@ -290,7 +298,8 @@ class WeightedBlock {
 
   alignas(64) float x_[L::width * N];
   alignas(64) float w_[L::width * N];
-  F low_, high_, unit_;
+  Grid grid_;
+  F unit_;
 };
 
 /// Whether some of n importance weights differ; if not, there is nothing to weigh.

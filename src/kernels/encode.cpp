@@ -20,14 +20,24 @@ const EncodeRows& encode_rows(IsaLevel level) {
   }
 }
 
+const EncodeRow* encode_row(const Format& format, IsaLevel level) {
+  const EncodeRows& rows = encode_rows(level);
+  for (int i = 0; i < rows.count; ++i) {
+    if (format.info().name == rows.rows[i].format) return rows.rows + i;
+  }
+  return nullptr;
+}
+
 }  // namespace
 
 EncodeBlocks block_encoder(const Format& format, IsaLevel level) {
-  const EncodeRows& rows = encode_rows(level);
-  for (int i = 0; i < rows.count; ++i) {
-    if (format.info().name == rows.rows[i].format) return rows.rows[i].run;
-  }
-  return nullptr;
+  const EncodeRow* row = encode_row(format, level);
+  return row != nullptr ? row->run : nullptr;
+}
+
+BlockFitter::BlockFitter(const Format& format, IsaLevel level) : format_(&format) {
+  const EncodeRow* row = encode_row(format, level);
+  fit_ = row != nullptr ? row->fit : nullptr;
 }
 
 }  // namespace nibble

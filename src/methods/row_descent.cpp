@@ -71,7 +71,7 @@ bool RowSolver::try_block(int64_t row, int64_t column, float share) {
   for (int64_t j = 0; j < block_; ++j)
     target_[static_cast<size_t>(j)] = value[j] + share * slope[j] / weight_[static_cast<size_t>(j)];
   point_at(base / block_);
-  w_.format.fit(target_.data(), weight_.data(), block_, planes_.data(), t.params);
+  fitter_.fit(target_.data(), weight_.data(), block_, planes_.data(), t.params);
   w_.format.round(target_.data(), 0, block_, t.params, t.codes.data(), t.values.data());
   float* step = t.wanted.data();
   for (int64_t j = 0; j < block_; ++j) step[j] = t.values[static_cast<size_t>(j)] - value[j];

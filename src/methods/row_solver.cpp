@@ -23,6 +23,7 @@ void add_scaled(float* y, float a, const float* x, int64_t n) noexcept {
 RowSolver::RowSolver(const Window& window, const Curvature& curvature)
     : w_(window),
       c_(curvature),
+      fitter_(window.format, isa_level()),
       cols_(window.shape.cols()),
       block_(window.format.block(window.shape)),
       width_(window.format.vector_width()),
@@ -87,7 +88,7 @@ void RowSolver::fit_all() {
     for (int64_t i = 0; i < n; ++i)
       weight_[static_cast<size_t>(i)] = c_.d[static_cast<size_t>((begin + i) % cols_)];
     point_at(static_cast<int64_t>(b));
-    w_.format.fit(x_ + begin, weight_.data(), n, planes_.data(), params_[b]);
+    fitter_.fit(x_ + begin, weight_.data(), n, planes_.data(), params_[b]);
   }
 }
 
@@ -159,7 +160,7 @@ void RowSolver::fit_block(int64_t row, const Segment& s) {
   const float* weight = c_.d.data() + s.begin;
   point_at(s.block);
   compensate(row, s, target_.data());
-  w_.format.fit(target_.data(), weight, block_, planes_.data(), params);
+  fitter_.fit(target_.data(), weight, block_, planes_.data(), params);
   const int refits = std::min(c_.passes, most_refits);
   if (!short_blocks() || block_ == 1 || refits == 0) return;
   Trial& t = *trial_;
@@ -172,7 +173,7 @@ void RowSolver::fit_block(int64_t row, const Segment& s) {
     if (!(loss < least)) return;
     least = loss;
     params = t.params;
-    if (k < refits) w_.format.fit(t.wanted.data(), weight, block_, planes_.data(), t.params);
+    if (k < refits) fitter_.fit(t.wanted.data(), weight, block_, planes_.data(), t.params);
   }
 }
 

@@ -3,6 +3,7 @@
 #include <memory>
 #include <vector>
 
+#include "kernels/encode.h"
 #include "methods/curvature.h"
 
 namespace nibble {
@@ -55,6 +56,7 @@ class RowSolver {
 
   const Window& w_;
   const Curvature& c_;
+  BlockFitter fitter_;
   int64_t cols_, block_, width_;
   bool aligned_;             ///< blocks end where rows end
   int64_t rows_ = 0;         ///< at hand

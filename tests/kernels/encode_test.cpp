@@ -95,6 +95,35 @@ TEST_P(SideBySide, GivesTheBytesOfOneByOneAtEveryLevel) {
   }
 }
 
+TEST_P(SideBySide, FitsOneBlockAlikeAtEveryLevel) {
+  const Format& format = format_of(GetParam());
+  const int64_t block = format.block({1, 4096});
+  const auto x = mixed_blocks(50, block, 7);
+  std::vector<float> importance;
+  for (int64_t i = 0; i < block; ++i)
+    importance.push_back(i % 19 == 4 ? 0.0f : static_cast<float>(1 + 37 * i % 64));
+  const auto bytes = [&](const float* at, const Params& params) {
+    std::vector<Code> codes(static_cast<size_t>(block));
+    std::vector<std::byte> out(format.info().bytes);
+    std::byte* const plane = out.data();
+    format.round(at, 0, block, params, codes.data(), nullptr);
+    format.pack(codes.data(), block, params, &plane);
+    return out;
+  };
+  for (const IsaLevel level : isa_levels()) {
+    const BlockFitter fitter(format, level);
+    for (size_t i = 0; i < x.size(); i += static_cast<size_t>(block)) {
+      for (const float* w : {static_cast<const float*>(nullptr), std::as_const(importance).data()}) {
+        Params expected, found;
+        format.fit(x.data() + i, w, block, nullptr, expected);
+        fitter.fit(x.data() + i, w, block, nullptr, found);
+        ASSERT_EQ(bytes(x.data() + i, found), bytes(x.data() + i, expected))
+            << isa_name(level) << ", block " << i / static_cast<size_t>(block);
+      }
+    }
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(List, SideBySide, testing::ValuesIn(words()),
                          [](const auto& param_info) { return param_info.param; });
 

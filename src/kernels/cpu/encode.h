@@ -15,11 +15,13 @@ struct EncodeTask {
   std::byte* out;
 };
 
-/// Writes exactly what the format's fit, round and pack would. Null where the format has no search for blocks
-/// side by side.
+/// What a format has of its own at this level; null where it has none.
 struct EncodeRow {
   const char* format;  ///< FormatInfo::name
+  /// Writes exactly what the format's fit, round and pack would.
   void (*run)(const EncodeTask&) noexcept;
+  /// Finds exactly the parameters of one block that the format's fit would.
+  void (*fit)(const float* x, const float* importance, void* params) noexcept;
 };
 
 struct EncodeRows {

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "kernels/encode.h"
 #include "methods/solver.h"
 
 namespace nibble {
@@ -38,10 +39,11 @@ class Hqq final : public Solver {
     const auto total = static_cast<int64_t>(w.x.size());
     Work work(static_cast<size_t>(std::min(block, total)));
     std::vector<std::byte*> at(w.planes.size());
+    const BlockFitter fitter(w.format, isa_level());
     for (int64_t begin = 0, b = 0; begin < total; begin += block, ++b) {
       const int64_t n = std::min(block, total - begin);
       block_pointers(w.info, w.planes.data(), b, at.data());
-      const Params& params = choose(w.format, w.x.data() + begin, n, at.data(), work);
+      const Params& params = choose(w.format, fitter, w.x.data() + begin, n, at.data(), work);
       w.format.round(w.x.data() + begin, 0, n, params, work.codes.data(), nullptr);
       w.format.pack(work.codes.data(), n, params, at.data());
     }
@@ -62,10 +64,10 @@ class Hqq final : public Solver {
     return sum;
   }
 
-  static const Params& choose(const Format& format, const float* x, int64_t n, const std::byte* const* planes,
-                              Work& work) {
+  static const Params& choose(const Format& format, const BlockFitter& fitter, const float* x, int64_t n,
+                              const std::byte* const* planes, Work& work) {
     Params &best = work.trial[0], &next = work.trial[1];
-    format.fit(x, nullptr, n, planes, best);
+    fitter.fit(x, nullptr, n, planes, best);
     double least = loss(format, x, n, best, work);
     if (n == 1) return best;
     double square = 0;
@@ -83,7 +85,7 @@ class Hqq final : public Solver {
         const float r = (x[i] - work.values[static_cast<size_t>(i)]) / unit;
         work.target[static_cast<size_t>(i)] = x[i] - unit * shrink(r, beta);
       }
-      format.fit(work.target.data(), nullptr, n, planes, next);
+      fitter.fit(work.target.data(), nullptr, n, planes, next);
       const double l = loss(format, x, n, next, work);
       worse = l < least ? 0 : worse + 1;
       if (l < least) {
