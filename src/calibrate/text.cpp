@@ -53,7 +53,10 @@ std::string text_of_jsonl(const std::string& lines, const std::string& file) {
 
 std::string text_of_file(const fs::path& path) {
   std::string text = read_file(path);
-  if (!utf8::valid(text)) fail(ErrorKind::bad_input, "{} is no UTF-8 text", path.string());
+  if (!utf8::valid(text)) {
+    throw Error(ErrorKind::bad_input, fmt::format("{} is no UTF-8 text", path.string()),
+                "convert it with iconv -t UTF-8, or leave it out of the folder");
+  }
   if (path.extension() == ".jsonl") text = text_of_jsonl(text, path.string());
   return text;
 }
