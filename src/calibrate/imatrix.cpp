@@ -15,6 +15,7 @@ namespace nibble {
 namespace {
 
 constexpr std::string_view sum_suffix = ".in_sum2", count_suffix = ".counts";
+constexpr int32_t longest_text = 65535;
 
 void require_sums(const Imatrix::Entry& e, const std::string& name, const std::string& file) {
   const auto good = [](float v) { return std::isfinite(v) && v >= 0; };
@@ -48,6 +49,7 @@ Imatrix from_gguf(const TensorListing& listing, const std::string& file) {
     else
       fail(ErrorKind::bad_input, "{}: {} is neither a sum nor a count", file, t.name);
   }
+  if (m.entries.empty()) fail(ErrorKind::bad_input, "{}: holds importance of no matrix", file);
   for (const auto& [name, e] : m.entries) require_sums(e, name, file);
   const auto number = [&](const char* key) {
     return static_cast<uint32_t>(
@@ -128,8 +130,12 @@ Imatrix parse_imatrix_dat(std::span<const std::byte> bytes, const std::string& f
   ByteReader in(bytes, file);
   const auto text = [&](std::string_view what) {
     const auto length = in.number<int32_t>(what);
-    if (length < 0) in.bad("expected the length of {}, found {}", what, length);
-    return std::string(in.text(static_cast<uint64_t>(length), what));
+    if (length < 0 || length > longest_text) in.bad("expected the length of {}, found {}", what, length);
+    std::string s(in.text(static_cast<uint64_t>(length), what));
+    for (const char c : s) {
+      if (static_cast<unsigned char>(c) < 0x20) in.bad("{} holds the control character {:#04x}", what, c);
+    }
+    return s;
   };
   Imatrix m;
   const auto count = in.number<int32_t>("the number of entries");
@@ -137,6 +143,7 @@ Imatrix parse_imatrix_dat(std::span<const std::byte> bytes, const std::string& f
   for (int32_t i = 0; i < count; ++i) {
     const std::string name = text("the name of an entry");
     const auto calls = in.number<int32_t>("the number of chunks");
+    if (calls < 0) in.bad("expected the number of chunks of {}, found {}", name, calls);
     const auto values = in.number<int32_t>("the number of values");
     if (values < 1) in.bad("expected the number of values of {}, found {}", name, values);
     const auto raw = in.take(static_cast<uint64_t>(values) * sizeof(float), "values");

@@ -126,6 +126,7 @@ struct LayerWalk::State {
 
   void write_slot(int index, int64_t part, const std::function<void(float*)>& fill) {
     header().part[index] = -1;
+    file.sync();  // before any byte of the slot can reach the disk
     fill(slot(index));
     file.sync();
     header().part[index] = part;

@@ -56,6 +56,37 @@ InputStats read_input(const TensorFile& file, const Json& j, size_t index, bool 
   return s;
 }
 
+/// Whether a file of a folder is one that this class makes, finished or not.
+bool is_part(const fs::path& file) {
+  const std::string name = file.filename().string();
+  return name.starts_with("part-") &&
+         (name.ends_with(".safetensors") || name.ends_with(".safetensors.partial"));
+}
+bool is_own(const fs::path& file) {
+  const std::string name = file.filename().string();
+  return is_part(file) || name == about_file || name == std::string(about_file) + ".partial";
+}
+
+std::vector<fs::path> files_of(const fs::path& folder) {
+  std::vector<fs::path> files;
+  for (const auto& entry : fs::directory_iterator(folder)) files.push_back(entry.path());
+  return files;
+}
+
+void remove_parts(const fs::path& folder) {
+  for (const fs::path& file : files_of(folder)) {
+    if (is_part(file)) fs::remove(file);
+  }
+}
+
+/// Whether statistics may be written here: nothing stands there, or only what a killed job left.
+bool is_free(const fs::path& folder) {
+  if (!fs::exists(folder)) return true;
+  if (!fs::is_directory(folder)) return false;
+  const std::vector<fs::path> files = files_of(folder);
+  return fs::exists(folder / about_file) || std::all_of(files.begin(), files.end(), is_own);
+}
+
 }  // namespace
 
 StatsFolder StatsFolder::create(const std::string& path, const About& about) {
@@ -65,18 +96,18 @@ StatsFolder StatsFolder::create(const std::string& path, const About& about) {
       {"hessian", about.hessian},       {"parts", about.parts},       {"chunks", about.chunks},
       {"chunk_size", about.chunk_size}, {"dataset", about.dataset}};
   const std::string text = j.dump(2) + "\n";
-  if (fs::exists(folder) && !(fs::is_directory(folder) && (fs::exists(info) || fs::is_empty(folder)))) {
+  if (!is_free(folder)) {
     throw Error(ErrorKind::usage, fmt::format("{} holds something else than statistics", path),
                 "name a new folder, or a file ending in .gguf or .dat for an importance matrix");
   }
-  fs::create_directories(folder);
+  std::error_code code;
+  fs::create_directories(folder, code);
+  if (code) fail(ErrorKind::io, "cannot create the folder {}: {}", path, code.message());
   std::ostringstream old;
   if (std::ifstream in(info, std::ios::binary); in) old << in.rdbuf();
   if (old.str() != text) {
     // Parts first: a folder must never tell of statistics that are not its own.
-    for (const auto& entry : fs::directory_iterator(folder)) {
-      if (entry.path().filename().string().starts_with("part-")) fs::remove(entry.path());
-    }
+    remove_parts(folder);
     write_file_atomically(info.string(), text);
   }
   return {path, about};
@@ -102,6 +133,7 @@ StatsFolder StatsFolder::open(const std::string& path) {
   } catch (const Json::exception& e) {
     fail(ErrorKind::bad_input, "{}: {}", info.string(), e.what());
   }
+  if (about.parts < 1) fail(ErrorKind::bad_input, "{}: {} parts", info.string(), about.parts);
   StatsFolder folder(path, about);
   for (int64_t part = 0; part < about.parts; ++part) {
     if (folder.has(part)) continue;
@@ -150,6 +182,7 @@ std::vector<InputStats> StatsFolder::read(int64_t part) const {
   std::vector<InputStats> all;
   try {
     const Json inputs = Json::parse(*text);
+    if (!inputs.is_array()) fail(ErrorKind::bad_input, "{}: {} is no list", stored.path(), inputs_key);
     for (size_t i = 0; i < inputs.size(); ++i)
       all.push_back(read_input(stored, inputs.at(i), i, about_.hessian));
   } catch (const Json::exception& e) {
@@ -158,6 +191,13 @@ std::vector<InputStats> StatsFolder::read(int64_t part) const {
   return all;
 }
 
-void StatsFolder::remove() const { fs::remove_all(path_); }
+void StatsFolder::remove() const {
+  // What tells of the parts goes last: a kill in between leaves a folder that create() takes.
+  remove_parts(path_);
+  for (const fs::path& file : files_of(path_)) {
+    if (is_own(file)) fs::remove(file);
+  }
+  if (fs::is_empty(path_)) fs::remove(path_);
+}
 
 }  // namespace nibble

@@ -35,7 +35,7 @@ class StatsFolder {
   void write(int64_t part, std::span<const InputStats> inputs) const;
   /// Throws Error{bad_input} naming the file for anything that is not as write() makes it.
   std::vector<InputStats> read(int64_t part) const;
-  /// Deletes the folder.
+  /// Deletes what it holds, and the folder if nothing else stands in it.
   void remove() const;
 
  private:

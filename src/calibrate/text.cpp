@@ -53,6 +53,10 @@ std::string text_of_jsonl(const std::string& lines, const std::string& file) {
 
 std::string text_of_file(const fs::path& path) {
   std::string text = read_file(path);
+  if (!utf8::valid(text)) {
+    throw Error(ErrorKind::bad_input, fmt::format("{} is no UTF-8 text", path.string()),
+                "convert it with iconv -t UTF-8, or leave it out of the folder");
+  }
   if (path.extension() == ".jsonl") text = text_of_jsonl(text, path.string());
   return text;
 }
@@ -158,7 +162,6 @@ CalibrationText calibration_text(const Checkpoint& model, const CalibrationChoic
         fmt::format("{} sequences of {} tokens that the model wrote itself", t.sequences.size(), t.length);
   } else {
     const std::string text = read_source(choice.source);
-    if (!utf8::valid(text)) fail(ErrorKind::bad_input, "{} is no UTF-8 text", choice.source);
     const auto tokens = tokenizer.encode(text, {.add_special = true});
     t.sequences = choose(cut(tokens, tokenizer, t.length), choice.samples, choice.seed);
     if (t.sequences.empty()) {
@@ -174,8 +177,10 @@ CalibrationText calibration_text(const Checkpoint& model, const CalibrationChoic
   for (const Sequence& s : t.sequences) {
     for (const int32_t id : s) {
       if (id >= 0 && id < model.hparams().vocab) continue;
-      fail(ErrorKind::bad_input, "the tokenizer gives token {}, and the model's vocabulary ends at {}", id,
-           model.hparams().vocab);
+      throw Error(ErrorKind::bad_input,
+                  fmt::format("the tokenizer gives token {}, and the model's vocabulary ends at {}", id,
+                              model.hparams().vocab),
+                  "the tokenizer beside the model is not its own");
     }
     hasher.update(std::as_bytes(std::span(s)));
   }

@@ -1,4 +1,5 @@
 #include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
 
 #include "cli/calibration.h"
 #include "cli/verb.h"
@@ -24,8 +25,11 @@ void calibrate(const Options& o, const Common& common) {
   Progress progress(common.progress_style());
   run_calibration(model, text, job, pool, progress);
   if (common.json) {
-    fmt::print("{{\"output\": \"{}\", \"sequences\": {}, \"tokens\": {}, \"hash\": \"{}\"}}\n", job.output,
-               text.sequences.size(), text.tokens(), text.hash);
+    const nlohmann::ordered_json j{{"output", job.output},
+                                   {"sequences", text.sequences.size()},
+                                   {"tokens", text.tokens()},
+                                   {"hash", text.hash}};
+    fmt::print("{}\n", j.dump());
   } else if (!common.quiet) {
     fmt::print(stderr, "{} is complete\n", job.output);
   }

@@ -15,7 +15,7 @@ struct CalibrateOptions {
 };
 
 /// Collects statistics of a model on a text, layer by layer; a killed job goes on after the last finished
-/// layer. Throws as LayerWalk does.
+/// layer. Throws as LayerWalk and StatsFolder do; what can only fail again leaves nothing behind.
 void run_calibration(const Checkpoint& model, const CalibrationText& text, const CalibrateOptions& options,
                      ThreadPool& pool, Progress& progress);
 

@@ -1,3 +1,5 @@
+#include <filesystem>
+
 #include "base/error.h"
 #include "calibrate/layer_walk.h"
 #include "pipeline/found_input.h"
@@ -54,7 +56,9 @@ class WalkStats final : public StatsSource {
   }
 
   void finish() override {
-    if (walk_) walk_->remove();
+    // An earlier try may have left it where this one had nothing to collect any more.
+    std::error_code ignored;
+    std::filesystem::remove(scratch_, ignored);
   }
 
  private:

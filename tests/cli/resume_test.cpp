@@ -1,12 +1,7 @@
 // A quantization killed at any moment resumes with the same command and ends in the same bytes.
 #include <gtest/gtest.h>
-#include <signal.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
-#include <chrono>
-#include <thread>
-
+#include "cli/kill.h"
 #include "cli/program.h"
 #include "support/checkpoint_maker.h"
 #include "support/scratch.h"
@@ -16,22 +11,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// Starts the program and kills it after some milliseconds; true if it had ended by itself before.
-bool run_and_kill(const std::vector<std::string>& arguments, int signal, int milliseconds) {
-  const pid_t child = fork();
-  if (child == 0) {
-    std::vector<char*> argv{const_cast<char*>(NIBBLE_PROGRAM)};
-    for (const std::string& a : arguments) argv.push_back(const_cast<char*>(a.c_str()));
-    argv.push_back(nullptr);
-    execv(NIBBLE_PROGRAM, argv.data());
-    _exit(127);
-  }
-  std::this_thread::sleep_for(std::chrono::milliseconds(milliseconds));
-  kill(child, signal);
-  int status = 0;
-  waitpid(child, &status, 0);
-  return WIFEXITED(status) && WEXITSTATUS(status) == 0;
-}
+using test::run_and_kill;
 
 class ResumeTest : public testing::Test {
  protected:

@@ -1,0 +1,156 @@
+// nibble calibrate, and quantize with statistics, as their user meets them.
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+
+#include "cli/program.h"
+#include "model/seeded_checkpoint.h"
+#include "support/checkpoint_maker.h"
+#include "support/data.h"
+#include "support/patch.h"
+#include "support/scratch.h"
+
+namespace nibble {
+namespace {
+
+namespace fs = std::filesystem;
+using Words = std::vector<std::string>;
+
+class Calibrate : public testing::Test {
+ protected:
+  void SetUp() override {
+    make("source", 4096, 128);
+    std::string words;
+    for (int i = 0; i < 80; ++i)
+      words +=
+          "Process " + std::to_string(i * 31 % 97) + " waits for page " + std::to_string(i) + " to come. ";
+    text_ = file("text.txt", words);
+  }
+  void make(const std::string& name, int64_t vocab, int64_t ffn) {
+    const std::string config =
+        R"({"architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 64,
+        "num_hidden_layers": 1, "num_attention_heads": 2, "num_key_value_heads": 1,
+        "max_position_embeddings": 64, "rms_norm_eps": 1e-05, "rope_theta": 10000.0,
+        "tie_word_embeddings": false, "vocab_size": )" +
+        std::to_string(vocab) + ", \"intermediate_size\": " + std::to_string(ffn) + "}";
+    test::write_seeded_checkpoint({name.c_str(), config.c_str()}, scratch_.path() / name,
+                                  test::source_dir() / "models" / "demo" / "tokenizer.model");
+  }
+  std::string file(const std::string& name, const std::string& bytes) {
+    std::ofstream(scratch_.file(name), std::ios::binary) << bytes;
+    return scratch_.file(name);
+  }
+  test::Outcome calibrate(const std::string& text, const std::string& out,
+                          const Words& more = {"--length", "16"}) {
+    Words words{"calibrate", scratch_.file("source"), text, "-o", scratch_.file(out)};
+    words.insert(words.end(), more.begin(), more.end());
+    return test::run_program(words);
+  }
+  test::Outcome quantize(const Words& more, const std::string& source = "source") {
+    Words words{"quantize", scratch_.file(source), scratch_.file("out.gguf"), "q4_0", "--pure"};
+    words.insert(words.end(), more.begin(), more.end());
+    return test::run_program(words);
+  }
+  /// A message that says what is wrong, exit code `status`, and no output.
+  void expect_error(const test::Outcome& o, int status, const std::string& says) {
+    EXPECT_EQ(o.status, status) << o.err;
+    EXPECT_NE(o.err.find("error:"), std::string::npos) << o.err;
+    EXPECT_NE(o.err.find(says), std::string::npos) << "expected '" << says << "' in: " << o.err;
+    for (const char* left : {"out.gguf", "out.gguf.partial", "out.gguf.journal", "out.gguf.hidden.partial",
+                             "stats", "stats.hidden.partial"})
+      EXPECT_FALSE(fs::exists(scratch_.path() / left)) << left << " is left behind";
+  }
+
+  test::Scratch scratch_;
+  std::string text_;
+};
+
+TEST_F(Calibrate, MakesImportanceMatricesAndFoldersThatQuantizeTakes) {
+  for (const char* name : {"imatrix.gguf", "imatrix.dat"}) {
+    const auto made = calibrate(text_, name);
+    ASSERT_EQ(made.status, 0) << made.err;
+    const auto used = quantize({"--imatrix", scratch_.file(name), "--fresh"});
+    EXPECT_EQ(used.status, 0) << used.err;
+  }
+  const auto made = calibrate(text_, "stats", {"--length", "16", "--json"});
+  ASSERT_EQ(made.status, 0) << made.err;
+  const auto j = nlohmann::json::parse(made.out);
+  EXPECT_EQ(j.at("output"), scratch_.file("stats"));
+  EXPECT_EQ(j.at("tokens").get<int64_t>(), 16 * j.at("sequences").get<int64_t>());
+  const auto used = quantize({"--stats", scratch_.file("stats"), "--solver", "gptq", "--fresh"});
+  EXPECT_EQ(used.status, 0) << used.err;
+  std::vector<std::string> left;
+  for (const auto& entry : fs::directory_iterator(scratch_.path())) {
+    const std::string name = entry.path().filename().string();
+    if (name.find("partial") != name.npos || name.find("journal") != name.npos) left.push_back(name);
+  }
+  EXPECT_TRUE(left.empty()) << left.front();
+}
+
+TEST_F(Calibrate, WithoutATextTheModelWritesItsOwnAndThatIsSaid) {
+  const auto o = quantize({"--solver", "gptq", "--samples", "3", "--length", "16"});
+  EXPECT_EQ(o.status, 0) << o.err;
+  EXPECT_NE(o.err.find("the model writes its own"), std::string::npos) << o.err;
+  EXPECT_NE(o.err.find("3 sequences of 16 tokens that the model wrote itself"), std::string::npos) << o.err;
+}
+
+TEST_F(Calibrate, TextsThatCannotBeUsedAreNamed) {
+  const std::string empty = file("empty.txt", ""), brief = file("short.txt", "Too short."),
+                    latin = file("latin.txt", std::string(400, '\xe9'));
+  for (const auto& [path, says] : {std::pair{empty, "empty.txt has"},
+                                   {brief, "fewer than one sequence of 16"},
+                                   {latin, "latin.txt is no UTF-8 text"},
+                                   {scratch_.file("absent.txt"), "absent.txt"},
+                                   {file("bad.jsonl", "{}\n"), "bad.jsonl line 1"}}) {
+    expect_error(calibrate(path, "stats"), 3, says);
+    expect_error(quantize({"--solver", "gptq", "--calibrate", path, "--length", "16"}), 3, says);
+  }
+  expect_error(calibrate(text_, "stats", {"--length", "65"}), 2, "up to 64");
+}
+
+TEST_F(Calibrate, AVocabularyThatIsNotTheModelsIsNamed) {
+  make("source", 300, 128);
+  expect_error(calibrate(text_, "stats"), 3, "vocabulary ends at 300");
+  expect_error(quantize({"--solver", "gptq", "--calibrate", text_, "--length", "16"}), 3,
+               "vocabulary ends at 300");
+}
+
+TEST_F(Calibrate, ActivationsThatOverflowAreNamed) {
+  for (const char* name : {"model.layers.0.mlp.gate_proj.weight", "model.layers.0.mlp.up_proj.weight"}) {
+    test::patch_tensor(scratch_.path() / "source" / "model.safetensors", name,
+                       [](std::vector<float>& x, int64_t) {
+                         for (float& v : x) v *= 1e22f;
+                       });
+  }
+  expect_error(quantize({"--solver", "gptq", "--calibrate", text_, "--length", "16"}), 3, "blk.0.ffn_down");
+  const auto o = calibrate(text_, "folder");
+  EXPECT_EQ(o.status, 3);
+  EXPECT_NE(o.err.find("blk.0.ffn_down"), std::string::npos) << o.err;
+}
+
+TEST_F(Calibrate, StatisticsOfAnotherModelAreNamed) {
+  make("other", 4096, 160);
+  ASSERT_EQ(calibrate(text_, "imatrix.gguf").status, 0);
+  expect_error(quantize({"--imatrix", scratch_.file("imatrix.gguf")}, "other"), 3, "blk.0.ffn_down.weight");
+  ASSERT_EQ(calibrate(text_, "folder").status, 0);
+  expect_error(quantize({"--stats", scratch_.file("folder"), "--solver", "gptq"}, "other"), 3,
+               "blk.0.ffn_down.weight");
+}
+
+TEST_F(Calibrate, MistakesAreNamed) {
+  ASSERT_EQ(calibrate(text_, "imatrix.gguf").status, 0);
+  const std::string imatrix = scratch_.file("imatrix.gguf");
+  expect_error(quantize({"--imatrix", imatrix, "--solver", "gptq"}), 4, "needs the Hessian");
+  expect_error(quantize({"--imatrix", imatrix, "--calibrate", text_}), 2, "sources of the same thing");
+  expect_error(quantize({"--stats", scratch_.file("absent")}), 3, "absent holds no statistics.json");
+  expect_error(quantize({"--imatrix", scratch_.file("source/model.safetensors")}), 3, "model.safetensors");
+  fs::create_directories(scratch_.path() / "mine");
+  file("mine/notes.txt", "mine");
+  const auto o = calibrate(text_, "mine");
+  expect_error(o, 2, "holds something else than statistics");
+  EXPECT_EQ(test::file_bytes(scratch_.path() / "mine" / "notes.txt"), "mine");
+  EXPECT_FALSE(fs::exists(scratch_.path() / "mine.hidden.partial"));
+}
+
+}  // namespace
+}  // namespace nibble
