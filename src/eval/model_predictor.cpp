@@ -9,8 +9,9 @@ namespace {
 
 class ModelPredictor final : public Predictor {
  public:
-  ModelPredictor(const Checkpoint& checkpoint, int64_t context, ThreadPool& pool, Precision precision)
-      : program_(load_program(checkpoint, pool, {.precision = precision})),
+  ModelPredictor(const Checkpoint& checkpoint, int64_t context, ThreadPool& pool, Precision precision,
+                 const ActivationPlan* activations)
+      : program_(load_program(checkpoint, pool, {.precision = precision, .activations = activations})),
         executor_(program_, pool),
         cache_(program_.cache(context)) {}
 
@@ -43,10 +44,10 @@ class ModelPredictor final : public Predictor {
 }  // namespace
 
 std::unique_ptr<Predictor> model_predictor(const Checkpoint& checkpoint, int64_t context, ThreadPool& pool,
-                                           Precision precision) {
+                                           Precision precision, const ActivationPlan* activations) {
   if (checkpoint.arch().encoder)
     fail(ErrorKind::usage, "{} is an encoder: it predicts no text", checkpoint.path());
-  return std::make_unique<ModelPredictor>(checkpoint, context, pool, precision);
+  return std::make_unique<ModelPredictor>(checkpoint, context, pool, precision, activations);
 }
 
 }  // namespace nibble

@@ -6,11 +6,14 @@
 #include "eval/evaluate.h"
 #include "kernels/matmul.h"
 #include "model/checkpoint.h"
+#include "model/rewrites/activations.h"
 
 namespace nibble {
 
-/// Runs a decoder for evaluate(). Throws Error{usage} for an encoder, which predicts no text.
+/// Runs a decoder for evaluate(), its activations rounded where a plan says so (null: floats). Throws
+/// Error{usage} for an encoder, which predicts no text.
 std::unique_ptr<Predictor> model_predictor(const Checkpoint& checkpoint, int64_t context, ThreadPool& pool,
-                                           Precision precision = Precision::exact);
+                                           Precision precision = Precision::exact,
+                                           const ActivationPlan* activations = nullptr);
 
 }  // namespace nibble

@@ -1,0 +1,151 @@
+// Rounded activations in whole programs.
+#include "model/rewrites/activations.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "model/executor.h"
+#include "ops/int8_linear.h"
+#include "small_model.h"
+
+namespace nibble {
+namespace {
+
+using test::MapSource;
+
+constexpr int32_t tokens[] = {3, 14, 15, 9, 26, 5, 35, 8, 9, 7};
+
+MapSource quantized(const Hparams& h, const std::string& format) {
+  MapSource source = test::random_weights(h);
+  for (auto& [name, tensor] : source.tensors) {
+    if (!name.starts_with("blk.") || tensor.shape.rank() < 2) continue;
+    std::vector<float> x(static_cast<size_t>(tensor.shape.elements()));
+    decode_range(tensor, 0, tensor.shape.elements(), x.data());
+    tensor = encode_nearest(format_of(format), tensor.shape, x);
+  }
+  return source;
+}
+
+std::vector<float> logits(const Program& program, ThreadPool& pool, size_t cut = 0) {
+  Executor executor(program, pool);
+  KvCache cache = program.cache(32);
+  const std::span<const int32_t> all(tokens);
+  const auto first = executor.run(all.first(cut), cache, Want::all);
+  std::vector<float> y(first.begin(), first.end());
+  const auto rest = executor.run(all.subspan(cut), cache, Want::all);
+  y.insert(y.end(), rest.begin(), rest.end());
+  return y;
+}
+
+Program build(const MapSource& source, const Hparams& h, ThreadPool& pool, const ActivationPlan* plan,
+              ActivationReport* report = nullptr) {
+  return build_program(test::llama_like(), h, source, pool, {.activations = plan, .report = report});
+}
+
+double distance(const std::vector<float>& a, const std::vector<float>& b) {
+  double d = 0, size = 0;
+  for (size_t i = 0; i < a.size(); ++i) {
+    d += (double{a[i]} - b[i]) * (double{a[i]} - b[i]);
+    size += double{b[i]} * b[i];
+  }
+  return std::sqrt(d / size);
+}
+
+TEST(RoundActivations, GivesTheSameBitsAtEveryLevelThreadCountAndCut) {
+  const Hparams h = test::small_hparams();
+  const MapSource source = quantized(h, "int8:channel");
+  const IsaLevel before = isa_level();
+  for (const char* word : {"int8", "int8:asym", "int8:outliers=2", "int4"}) {
+    const ActivationPlan plan{ActivationScheme::parse(word), {}, {}};
+    std::vector<float> first;
+    for (const IsaLevel level : isa_levels()) {
+      set_isa_level(level);
+      for (const int threads : {1, 2}) {
+        ThreadPool pool(threads);
+        ActivationReport report;
+        const Program program = build(source, h, pool, &plan, &report);
+        EXPECT_EQ(report.whole, 14);
+        EXPECT_EQ(report.rounded, 0);
+        EXPECT_EQ(report.kept, std::vector<std::string>{"output"});
+        for (const size_t cut : {0, 1, 7}) {
+          const auto y = logits(program, pool, cut);
+          if (first.empty()) first = y;
+          EXPECT_EQ(y, first) << word << " " << isa_name(level) << " " << cut;
+        }
+      }
+    }
+    set_isa_level(before);
+    ThreadPool pool(1);
+    const double noise = distance(first, logits(build(source, h, pool, nullptr), pool));
+    EXPECT_GT(noise, 1e-4) << word;
+    EXPECT_LT(noise, word == std::string("int4") ? 0.5 : 0.02) << word;
+  }
+}
+
+TEST(RoundActivations, RoundsTheInputsOfAnyMatrix) {
+  const Hparams h = test::small_hparams();
+  ThreadPool pool(2);
+  const ActivationPlan plan{ActivationScheme::parse("int8"), {}, {}};
+  for (const char* format : {"f32", "q8_0", "nf4:b16"}) {
+    const MapSource source = quantized(h, format);
+    ActivationReport report;
+    const Program program = build(source, h, pool, &plan, &report);
+    EXPECT_EQ(report.whole + report.rounded, 14) << format;
+    EXPECT_EQ(report.whole > 0, format == std::string("q8_0"));
+    const double noise = distance(logits(program, pool), logits(build(source, h, pool, nullptr), pool));
+    EXPECT_GT(noise, 1e-4) << format;
+    EXPECT_LT(noise, 0.02) << format;
+  }
+}
+
+TEST(RoundActivations, KeepsWhatThePatternsName) {
+  const Hparams h = test::small_hparams();
+  const MapSource source = quantized(h, "int8:channel");
+  ThreadPool pool(1);
+  ActivationPlan plan{ActivationScheme::parse("int8"), {"blk.0.*", "*ffn_down"}, {}};
+  ActivationReport report;
+  build(source, h, pool, &plan, &report);
+  EXPECT_EQ(report.whole, 6);
+  EXPECT_EQ(report.kept.size(), 9u);
+  plan.keep = {"*"};
+  EXPECT_EQ(logits(build(source, h, pool, &plan), pool), logits(build(source, h, pool, nullptr), pool));
+  plan.keep = {"*ffn_down", "*typo*"};
+  EXPECT_THROW(build(source, h, pool, &plan), Error);
+}
+
+TEST(RoundActivations, StaticRangesComeWithTheModelOrAreMissed) {
+  const Hparams h = test::small_hparams();
+  const MapSource source = quantized(h, "int8:channel");
+  ThreadPool pool(1);
+  ActivationPlan plan{ActivationScheme::parse("int8:static"), {}, {}};
+  EXPECT_THROW(build(source, h, pool, &plan), Error);
+  for (int l = 0; l < 2; ++l) {
+    for (const char* stem : {"attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down"})
+      plan.ranges[fmt::format("blk.{}.{}", l, stem)] = {-8, 8};
+  }
+  const auto exact = logits(build(source, h, pool, nullptr), pool);
+  EXPECT_LT(distance(logits(build(source, h, pool, &plan), pool), exact), 0.1);
+  for (auto& [name, range] : plan.ranges) range = {-0.1f, 0.1f};
+  EXPECT_GT(distance(logits(build(source, h, pool, &plan), pool), exact), 0.5) << "clipped";
+}
+
+TEST(RoundActivations, NanIsReportedByTheNodeThatMakesIt) {
+  const Hparams h = test::small_hparams();
+  MapSource source = quantized(h, "int8:channel");
+  std::vector<float> gain(static_cast<size_t>(h.hidden), 1.0f);
+  gain[3] = NAN;
+  source.set("blk.1.ffn_norm.weight", {h.hidden}, gain);
+  ThreadPool pool(1);
+  const ActivationPlan plan{ActivationScheme::parse("int8"), {}, {}};
+  const Program program = build(source, h, pool, &plan);
+  try {
+    logits(program, pool);
+    FAIL() << "NaN went through";
+  } catch (const Error& e) {
+    EXPECT_NE(std::string(e.what()).find("blk.1.ffn_norm"), std::string::npos) << e.what();
+  }
+}
+
+}  // namespace
+}  // namespace nibble
