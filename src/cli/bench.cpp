@@ -158,7 +158,7 @@ void bench(Options o, const Common& common) {
   ThreadPool pool(common.threads);
   const auto start = Clock::now();
   const Checkpoint checkpoint = open_checkpoint(o.model);
-  const std::optional<ActivationPlan> plan = o.activations.plan();
+  const std::optional<ActivationPlan> plan = o.activations.plan_for(checkpoint);
   const Program program =
       load_program(checkpoint, pool, {.precision = Precision::fast, .activations = plan ? &*plan : nullptr});
   if (program.encoder) {

@@ -176,7 +176,7 @@ Run setup(CLI::App& app) {
     const Checkpoint checkpoint = open_checkpoint(o->model);
     ThreadPool pool(common.threads);
     const Tokenizer tokenizer = o->tokenizer.empty() ? checkpoint.tokenizer() : open_tokenizer(o->tokenizer);
-    const std::optional<ActivationPlan> plan = o->activations.plan();
+    const std::optional<ActivationPlan> plan = o->activations.plan_for(checkpoint);
     const Program program = load_program(
         checkpoint, pool, {.precision = Precision::fast, .activations = plan ? &*plan : nullptr});
     if (o->interactive) {

@@ -1,6 +1,7 @@
 #include "eval/model_predictor.h"
 
 #include "base/error.h"
+#include "model/activation_note.h"
 #include "model/executor.h"
 #include "model/load.h"
 
@@ -47,6 +48,8 @@ std::unique_ptr<Predictor> model_predictor(const Checkpoint& checkpoint, int64_t
                                            Precision precision, const ActivationPlan* activations) {
   if (checkpoint.arch().encoder)
     fail(ErrorKind::usage, "{} is an encoder: it predicts no text", checkpoint.path());
+  std::optional<ActivationPlan> own;
+  if (activations == nullptr && (own = activation_plan(checkpoint))) activations = &*own;
   return std::make_unique<ModelPredictor>(checkpoint, context, pool, precision, activations);
 }
 

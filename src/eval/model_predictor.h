@@ -10,8 +10,8 @@
 
 namespace nibble {
 
-/// Runs a decoder for evaluate(), its activations rounded where a plan says so (null: floats). Throws
-/// Error{usage} for an encoder, which predicts no text.
+/// Runs a decoder for evaluate(), its activations rounded as the plan says, or without one (null) as the
+/// model's file says. Throws Error{usage} for an encoder, which predicts no text.
 std::unique_ptr<Predictor> model_predictor(const Checkpoint& checkpoint, int64_t context, ThreadPool& pool,
                                            Precision precision = Precision::exact,
                                            const ActivationPlan* activations = nullptr);

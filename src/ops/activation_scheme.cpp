@@ -22,6 +22,10 @@ ActivationScheme ActivationScheme::parse(std::string_view word) {
   const FormatSpec spec = FormatSpec::parse(word);
   ActivationScheme s;
   const std::string& name = spec.name;
+  if (name == "float" && spec.options.empty()) {
+    s.bits = 0;
+    return s;
+  }
   if (name.size() != 4 || !name.starts_with("int") || name[3] < '2' || name[3] > '8') no_scheme(word, name);
   s.bits = name[3] - '0';
   for (const std::string& option : spec.options) {
@@ -43,6 +47,7 @@ ActivationScheme ActivationScheme::parse(std::string_view word) {
 }
 
 std::string ActivationScheme::to_string() const {
+  if (bits == 0) return "float";
   std::string word = fmt::format("int{}", bits);
   if (range != Range::token) word += fmt::format(":{}", range_names[static_cast<size_t>(range)]);
   if (asymmetric) word += ":asym";

@@ -15,10 +15,11 @@ namespace nibble {
 ///    everything that ran before.
 ///  - `asym`: the range need not have its middle at zero.
 ///  - `outliers=T`: what is larger than T stays a float (LLM.int8(); usually 6).
+/// `float` rounds nothing.
 struct ActivationScheme {
   enum class Range : uint8_t { token, tensor, fixed, adaptive };
 
-  int bits = 8;
+  int bits = 8;  ///< 0: floats
   Range range = Range::token;
   bool asymmetric = false;
   float outliers = std::numeric_limits<float>::infinity();

@@ -5,6 +5,7 @@
 
 #include <cmath>
 
+#include "model/activation_note.h"
 #include "model/executor.h"
 #include "ops/int8_linear.h"
 #include "small_model.h"
@@ -128,6 +129,25 @@ TEST(RoundActivations, StaticRangesComeWithTheModelOrAreMissed) {
   EXPECT_LT(distance(logits(build(source, h, pool, &plan), pool), exact), 0.1);
   for (auto& [name, range] : plan.ranges) range = {-0.1f, 0.1f};
   EXPECT_GT(distance(logits(build(source, h, pool, &plan), pool), exact), 0.5) << "clipped";
+}
+
+TEST(ActivationNote, ComesBackAsItWasWritten) {
+  ActivationPlan plan{ActivationScheme::parse("int8:static:asym"), {"*ffn_down", "blk.0.*"}, {}};
+  plan.ranges["blk.0.attn_q"] = {-1.25f, 3.1f};
+  plan.ranges["blk.1.ffn_up"] = {0, 1e-3f};
+  const ActivationPlan back = read_activation_note(activation_note(plan));
+  EXPECT_EQ(back.scheme.to_string(), "int8:static:asym");
+  EXPECT_EQ(back.keep, plan.keep);
+  ASSERT_EQ(back.ranges.size(), 2u);
+  EXPECT_EQ(back.ranges.at("blk.0.attn_q").high, 3.1f);
+  EXPECT_EQ(read_activation_note(R"({"scheme": "int8"})").ranges.size(), 0u);
+  for (const char* bad :
+       {"", "[]", "{}", R"({"scheme": 8})", R"({"scheme": "int9"})", R"({"scheme": "int8", "keep": "x"})",
+        R"({"scheme": "int8", "keep": [1]})", R"({"scheme": "int8", "ranges": []})",
+        R"({"scheme": "int8", "ranges": {"a": [1]}})", R"({"scheme": "int8", "ranges": {"a": [1, "b"]}})",
+        R"({"scheme": "int8", "ranges": {"a": [2, 1]}})",
+        R"({"scheme": "int8", "ranges": {"a": [0, 1e999]}})"})
+    EXPECT_THROW(read_activation_note(bad), Error) << bad;
 }
 
 TEST(RoundActivations, NanIsReportedByTheNodeThatMakesIt) {

@@ -9,12 +9,12 @@ namespace {
 
 TEST(ActivationScheme, WordsSayWhatTheyMean) {
   for (const char* word : {"int8", "int8:asym", "int8:tensor", "int8:static:asym", "int4", "int8:adaptive",
-                           "int8:outliers=6", "int6:tensor:asym:outliers=2.5"})
+                           "int8:outliers=6", "float", "int6:tensor:asym:outliers=2.5"})
     EXPECT_EQ(ActivationScheme::parse(word).to_string(), word);
   EXPECT_EQ(ActivationScheme::parse("INT8:token").to_string(), "int8");
   for (const char* word :
        {"int9", "int1", "int8:channel", "f16", "", "int8:outliers=", "int8:outliers=0", "int8:outliers=-2",
-        "int8:outliers=6x", "int8:outliers=nan", "int8:outliers=inf", "int88"})
+        "int8:outliers=6x", "int8:outliers=nan", "int8:outliers=inf", "int88", "float:asym"})
     EXPECT_THROW(ActivationScheme::parse(word), Error) << word;
 }
 

@@ -41,6 +41,7 @@ class KeepList {
 
 ActivationReport round_activations(Program& program, const ActivationPlan& plan, ThreadPool& pool) {
   ActivationReport report;
+  if (plan.scheme.bits == 0) return report;
   KeepList keep(plan.keep);
   for (Node& node : program.nodes) {
     if (!node.op->products) continue;
@@ -54,7 +55,8 @@ ActivationReport round_activations(Program& program, const ActivationPlan& plan,
     if (plan.scheme.range == ActivationScheme::Range::fixed) {
       const auto range = plan.ranges.find(node.name);
       if (range == plan.ranges.end()) {
-        throw Error(ErrorKind::bad_input, fmt::format("no range was calibrated for the input of {}", node.name),
+        throw Error(ErrorKind::bad_input,
+                    fmt::format("no range was calibrated for the input of {}", node.name),
                     "rounding to static ranges needs a model that was calibrated for it");
       }
       a.grid.low = std::min(range->second.low, 0.0f);
