@@ -85,7 +85,8 @@ TEST(RoundActivations, GivesTheSameBitsAtEveryLevelThreadCountAndCut) {
 }
 
 TEST(RoundActivations, RoundsTheInputsOfAnyMatrix) {
-  const Hparams h = test::small_hparams();
+  Hparams h = test::small_hparams();
+  h.ffn = 64;
   ThreadPool pool(2);
   const ActivationPlan plan{ActivationScheme::parse("int8"), {}, {}};
   for (const char* format : {"f32", "q8_0", "nf4:b16"}) {
