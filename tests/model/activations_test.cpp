@@ -89,7 +89,7 @@ TEST(RoundActivations, RoundsTheInputsOfAnyMatrix) {
   h.ffn = 64;
   ThreadPool pool(2);
   const ActivationPlan plan{ActivationScheme::parse("int8"), {}, {}};
-  for (const char* format : {"f32", "q8_0", "nf4:b16"}) {
+  for (const char* format : {"f32", "q8_0", "iq4_nl"}) {
     const MapSource source = quantized(h, format);
     ActivationReport report;
     const Program program = build(source, h, pool, &plan, &report);
@@ -97,7 +97,7 @@ TEST(RoundActivations, RoundsTheInputsOfAnyMatrix) {
     EXPECT_EQ(report.whole > 0, format == std::string("q8_0"));
     const double noise = distance(logits(program, pool), logits(build(source, h, pool, nullptr), pool));
     EXPECT_GT(noise, 1e-4) << format;
-    EXPECT_LT(noise, 0.02) << format;
+    EXPECT_LT(noise, 0.05) << format;
   }
 }
 
