@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/interrupt.h"
+#include "cli/activations.h"
 #include "cli/verb.h"
 #include "kernels/isa.h"
 #include "kernels/measure.h"
@@ -21,6 +22,7 @@ struct Options {
   std::string model, peer, cache = "f16";
   int64_t prompt = 512, tokens = 32, depth = 0;
   int repeat = 3;
+  ActivationOptions activations;
 };
 
 double seconds_since(Clock::time_point start) {
@@ -116,6 +118,14 @@ class Bench {
     return static_cast<double>(o_.prompt) / seconds_since(start);
   }
 
+  double encode() {
+    const std::vector<int32_t> prompt = tokens(o_.prompt);
+    executor_.encode(prompt);  // makes room for the values
+    const auto start = Clock::now();
+    executor_.encode(prompt);
+    return static_cast<double>(o_.prompt) / seconds_since(start);
+  }
+
   double decode() {
     KvCache cache = filled();
     const std::vector<int32_t> ids = tokens(o_.tokens + 1);
@@ -144,12 +154,19 @@ class Bench {
   Executor executor_;
 };
 
-void bench(const Options& o, const Common& common) {
+void bench(Options o, const Common& common) {
   ThreadPool pool(common.threads);
   const auto start = Clock::now();
   const Checkpoint checkpoint = open_checkpoint(o.model);
-  const Program program = load_program(checkpoint, pool, {.precision = Precision::fast});
-  if (program.encoder) fail(ErrorKind::usage, "{} is an encoder: it has no decode step to time", o.model);
+  const std::optional<ActivationPlan> plan = o.activations.plan_for(checkpoint);
+  const Program program =
+      load_program(checkpoint, pool, {.precision = Precision::fast, .activations = plan ? &*plan : nullptr});
+  if (program.encoder) {
+    if (!o.peer.empty() || o.depth > 0 || o.prompt <= 0)
+      fail(ErrorKind::usage, "{} is an encoder: all there is to time is -p tokens read at once", o.model);
+    o.tokens = 0;
+    if (program.context > 0) o.prompt = std::min(o.prompt, program.context);
+  }
   if (program.positions > 0 && o.depth + std::max(o.prompt, o.tokens + 1) > program.positions)
     fail(ErrorKind::usage, "{} tokens are more than the {} positions the model has learned",
          o.depth + std::max(o.prompt, o.tokens + 1), program.positions);
@@ -169,7 +186,7 @@ void bench(const Options& o, const Common& common) {
 
   std::vector<Series> all;
   if (o.prompt > 0)
-    all.push_back({fmt::format("prefill {}", o.prompt),
+    all.push_back({fmt::format("{} {}", program.encoder ? "encode" : "prefill", o.prompt),
                    peak.flops / 2 / (cost.products + attention),
                    "matrix peak",
                    {},
@@ -184,7 +201,7 @@ void bench(const Options& o, const Common& common) {
   for (int i = 0; i < o.repeat; ++i) {
     size_t s = 0;
     if (o.prompt > 0) {
-      all[s].ours.push_back(run.prefill());
+      all[s].ours.push_back(program.encoder ? run.encode() : run.prefill());
       if (!o.peer.empty()) all[s].peers.push_back(peer_rate(o, pool.threads(), o.prompt, 0));
       ++s;
     }
@@ -200,6 +217,7 @@ void bench(const Options& o, const Common& common) {
            {"threads", pool.threads()},
            {"depth", o.depth},
            {"cache", o.cache},
+           {"activations", plan ? plan->scheme.to_string() : "float"},
            {"load_seconds", load},
            {"read_bytes_per_second", bandwidth},
            {"peak_flops", peak.flops},
@@ -241,6 +259,7 @@ Run setup(CLI::App& app) {
       ->check(CLI::IsMember({"f32", "f16"}))
       ->capture_default_str();
   app.add_option("--peer", o->peer, "a llama-bench to run on the same file, in turns with nibble");
+  o->activations.add_to(app);
   return [o](const Common& common) { bench(*o, common); };
 }
 

@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "base/error.h"
+#include "cli/activations.h"
 #include "cli/certificate.h"
 #include "cli/scoring.h"
 #include "cli/text_input.h"
@@ -20,6 +21,7 @@ struct Options {
   int64_t context = 0, stride = 0, windows = 0;
   bool fast = false;
   bool certify = false;
+  ActivationOptions activations;
 };
 
 /// One line of the table.
@@ -127,8 +129,9 @@ void eval(const Options& o, const Common& common) {
   if (!o.against.empty()) reference = open_checkpoint(o.against);
   const Protocol protocol = protocol_of(o, (reference ? *reference : models.front()).hparams().context);
   const std::string text = read_text(o.text);
+  const std::optional<ActivationPlan> plan = o.activations.plan();
   Scoring s = score(models, reference ? &*reference : nullptr, text, protocol, common,
-                    o.fast ? Precision::fast : Precision::exact);
+                    o.fast ? Precision::fast : Precision::exact, plan ? &*plan : nullptr);
   for (size_t i = 0; i < rows.size(); ++i) rows[i].scores = std::move(s.results[i]);
   for (size_t i = 0; o.certify && i < rows.size(); ++i) {
     write_certificate(models[i], *reference, text, protocol, rows[i].scores, common);
@@ -139,6 +142,7 @@ void eval(const Options& o, const Common& common) {
            {"protocol", protocol.to_string()},
            {"context", protocol.context},
            {"windows", s.windows}};
+    if (plan) j["activations"] = plan->scheme.to_string();
     if (!o.against.empty()) j["reference"] = o.against;
     for (const Row& r : rows) j["models"].push_back(json_of(r));
     fmt::print("{}\n", j.dump(2));
@@ -169,6 +173,7 @@ Run setup(CLI::App& app) {
   app.add_option("--chunks", o->windows, "stop after this many chunks or windows");
   app.add_flag("--fast", o->fast,
                "round activations as nibble run does; the original stays exact (default: exact for all)");
+  o->activations.add_to(app);
   return [o](const Common& common) { eval(*o, common); };
 }
 

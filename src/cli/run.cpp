@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/interrupt.h"
+#include "cli/activations.h"
 #include "cli/chat_loop.h"
 #include "cli/verb.h"
 #include "model/embed.h"
@@ -21,6 +22,7 @@ struct Options {
   bool normalize = false, interactive = false;
   std::string system;
   GenerateOptions generate;
+  ActivationOptions activations;
 };
 
 std::string read_file(const std::string& path) {
@@ -169,11 +171,14 @@ Run setup(CLI::App& app) {
   app.add_option("--embed", o->embed,
                  "for encoders: print the text's vector: mean, cls, last, or none for every token's");
   app.add_flag("--normalize", o->normalize, "scale vectors to length 1");
+  o->activations.add_to(app);
   return [o](const Common& common) {
     const Checkpoint checkpoint = open_checkpoint(o->model);
     ThreadPool pool(common.threads);
     const Tokenizer tokenizer = o->tokenizer.empty() ? checkpoint.tokenizer() : open_tokenizer(o->tokenizer);
-    const Program program = load_program(checkpoint, pool, {.precision = Precision::fast});
+    const std::optional<ActivationPlan> plan = o->activations.plan_for(checkpoint);
+    const Program program = load_program(
+        checkpoint, pool, {.precision = Precision::fast, .activations = plan ? &*plan : nullptr});
     if (o->interactive) {
       talk(*o, common, program, tokenizer, pool);
     } else if (o->embed.empty()) {

@@ -9,7 +9,8 @@
 namespace nibble::cli {
 
 Scoring score(const std::vector<Checkpoint>& models, const Checkpoint* reference, const std::string& text,
-              const Protocol& protocol, const Common& common, Precision precision) {
+              const Protocol& protocol, const Common& common, Precision precision,
+              const ActivationPlan* activations) {
   ThreadPool pool(common.threads);
   const Tokenizer tokenizer = (reference != nullptr ? *reference : models.front()).tokenizer();
   const auto tokens = tokenizer.encode(text, {.add_special = true});
@@ -18,7 +19,7 @@ Scoring score(const std::vector<Checkpoint>& models, const Checkpoint* reference
   std::vector<std::unique_ptr<Predictor>> owned;
   std::vector<Predictor*> predictors;
   for (const Checkpoint& c : models) {
-    owned.push_back(model_predictor(c, protocol.context, pool, precision));
+    owned.push_back(model_predictor(c, protocol.context, pool, precision, activations));
     predictors.push_back(owned.back().get());
   }
   std::unique_ptr<Predictor> beside;

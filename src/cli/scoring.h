@@ -8,6 +8,7 @@
 #include "eval/protocol.h"
 #include "kernels/matmul.h"
 #include "model/checkpoint.h"
+#include "model/rewrites/activations.h"
 
 namespace nibble::cli {
 
@@ -19,9 +20,10 @@ struct Scoring {
 };
 
 /// Scores models, beside `reference` where there is one (null: none). The text is cut with the reference's
-/// tokenizer, or the first model's. `precision` is that of the models; the reference is exact. Throws as
-/// evaluate and cut_windows.
+/// tokenizer, or the first model's. `precision` and `activations` are those of the
+/// models (null: what their files say); the reference is exact. Throws as evaluate and cut_windows.
 Scoring score(const std::vector<Checkpoint>& models, const Checkpoint* reference, const std::string& text,
-              const Protocol& protocol, const Common& common, Precision precision = Precision::exact);
+              const Protocol& protocol, const Common& common, Precision precision = Precision::exact,
+              const ActivationPlan* activations = nullptr);
 
 }  // namespace nibble::cli

@@ -1,6 +1,7 @@
 #include "eval/model_predictor.h"
 
 #include "base/error.h"
+#include "model/activation_note.h"
 #include "model/executor.h"
 #include "model/load.h"
 
@@ -41,10 +42,13 @@ class ModelPredictor final : public Predictor {
 }  // namespace
 
 std::unique_ptr<Predictor> model_predictor(const Checkpoint& checkpoint, int64_t context, ThreadPool& pool,
-                                           Precision precision) {
+                                           Precision precision, const ActivationPlan* activations) {
   if (checkpoint.arch().encoder)
     fail(ErrorKind::usage, "{} is an encoder: it predicts no text", checkpoint.path());
-  return program_predictor(load_program(checkpoint, pool, {.precision = precision}), context, pool);
+  std::optional<ActivationPlan> own;
+  if (activations == nullptr && (own = activation_plan(checkpoint))) activations = &*own;
+  return program_predictor(load_program(checkpoint, pool, {.precision = precision, .activations = activations}),
+                           context, pool);
 }
 
 std::unique_ptr<Predictor> program_predictor(Program program, int64_t context, ThreadPool& pool) {

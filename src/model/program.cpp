@@ -5,7 +5,9 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <set>
 
+#include "model/rewrites/activations.h"
 #include "ops/activation.h"
 #include "ops/attention.h"
 #include "ops/elementwise.h"
@@ -301,18 +303,24 @@ Program build_program(const Arch& arch, const Hparams& hparams, const WeightSour
                       const BuildOptions& options) {
   Builder builder(arch, hparams, source, options.part);
   Program program = builder.build();
+  if (options.activations != nullptr) {
+    const ActivationReport report = round_activations(program, *options.activations, pool);
+    if (options.report != nullptr) *options.report = report;
+  }
+  const std::set<const Weight*> unread = read_as_whole_numbers(program);
   double floats = 0;
   const auto fast = [&](const Matrix& m) {
     return options.precision == Precision::fast && kernel_for(m.word(), m.cols(), isa_level()).dot != nullptr;
   };
   for (const auto& w : builder.loaded()) {
     if (w->matrix) w->matrix->set_precision(options.precision);
-    if (w->matrix && w->matrix->decoded() == nullptr && !fast(*w->matrix))
+    if (w->matrix && w->matrix->decoded() == nullptr && !fast(*w->matrix) && !unread.contains(w.get()))
       floats += static_cast<double>(w->matrix->rows()) * static_cast<double>(w->matrix->cols());
   }
   const bool keep_all = floats * sizeof(float) <= static_cast<double>(options.decoded_bytes);
   for (const auto& w : builder.loaded()) {
-    if (w->matrix && ((keep_all && !fast(*w->matrix)) || w->matrix->wants_decoded()))
+    if (w->matrix && !unread.contains(w.get()) &&
+        ((keep_all && !fast(*w->matrix)) || w->matrix->wants_decoded()))
       w->matrix->keep_decoded(pool);
   }
   return program;

@@ -57,6 +57,9 @@ struct ProgramPart {
   static ProgramPart only_head() { return {false, 0, 0, true}; }
 };
 
+struct ActivationPlan;  // model/rewrites/activations.h
+struct ActivationReport;
+
 struct BuildOptions {
   /// Quantized matrices are kept as f32 as well if all of them fit into this many bytes: decoding each of
   /// them for every token is what costs most in small models. The results are the same.
@@ -65,6 +68,9 @@ struct BuildOptions {
   /// is.
   Precision precision = Precision::exact;
   ProgramPart part{};
+  /// Rounds the inputs of matrices; null: none. What becomes of them is written to `report` unless null.
+  const ActivationPlan* activations = nullptr;
+  ActivationReport* report = nullptr;
 };
 
 /// Throws Error{bad_input} naming a tensor that is missing or has another shape than expected.

@@ -11,6 +11,7 @@
 #include "kernels/cpu/generic.inc"
 #define ENCODE_TABLE encode_avx2
 #include "kernels/cpu/encode.inc"
+#include "kernels/cpu/int8.inc"
 // What follows uses what stands above.
 #include "kernels/cpu/codes256.inc"
 
@@ -177,11 +178,17 @@ constexpr KernelRow rows[] = {
 
 }  // namespace
 
-const CpuKernels cpu_avx2 = {rows,        sizeof rows / sizeof rows[0],
-                             &products,   &weighted_sum,
-                             &read_bytes, {&peak_f32, "f32 products and sums"},
-                             &round_rows, nullptr,
-                             nullptr,     {}};
+const CpuKernels cpu_avx2 = {rows,
+                             sizeof rows / sizeof rows[0],
+                             &products,
+                             &weighted_sum,
+                             &read_bytes,
+                             {&peak_f32, "f32 products and sums"},
+                             &round_rows,
+                             nullptr,
+                             nullptr,
+                             {},
+                             int8_kernels("int8-avx2")};
 
 }  // namespace nibble
 

@@ -12,6 +12,7 @@
 #include "kernels/cpu/codes512.inc"
 #include "kernels/cpu/dot512.inc"
 #include "kernels/cpu/generic.inc"
+#include "kernels/cpu/int8.inc"
 
 namespace nibble {
 namespace {
@@ -81,10 +82,17 @@ constexpr KernelRow rows[] = {
 
 }  // namespace
 
-extern const CpuKernels cpu_avx512_vnni = {
-    rows,         sizeof rows / sizeof rows[0],         &products,   &weighted_sum,
-    &read_bytes,  {&peak_f32, "f32 multiply-add"},      &round_rows, &pack_rows,
-    &pack_tokens, {&tiles, nullptr, "tiles-avx512", 16}};
+extern const CpuKernels cpu_avx512_vnni = {rows,
+                                           sizeof rows / sizeof rows[0],
+                                           &products,
+                                           &weighted_sum,
+                                           &read_bytes,
+                                           {&peak_f32, "f32 multiply-add"},
+                                           &round_rows,
+                                           &pack_rows,
+                                           &pack_tokens,
+                                           {&tiles, nullptr, "tiles-avx512", 16},
+                                           int8_kernels("int8-vnni")};
 
 }  // namespace nibble
 

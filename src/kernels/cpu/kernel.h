@@ -125,6 +125,50 @@ struct PeakKernel {
   const char* unit;
 };
 
+/// The ends of what finite values of |x| <= threshold there are; 0 counts as one of them.
+struct ExtremesTask {
+  const float* x;
+  int64_t n;
+  float threshold;
+};
+struct Extremes {
+  float low, high;
+  bool finite;  ///< all x are
+};
+
+/// One row of activations to whole numbers: round(x * inverse) + zero, ties to even, within [low, high]; zero
+/// where |x| > threshold. NaN gives any of them.
+struct Int8RoundTask {
+  const float* x;
+  int64_t k;
+  float inverse, threshold;
+  int32_t zero, low, high;  ///< in [-128, 127]
+  std::byte* out;           ///< whole_row_bytes(k) of the kernels
+};
+
+/// sums[i][r] = sum over c of x[i][c] * w[r][c] for m rows of whole numbers and 16 rows of weights. Exact.
+struct Int8ProductTask {
+  const int8_t* w;      ///< [k / adjacent][16][adjacent]
+  const std::byte* x;   ///< m rows as `round` makes them, from the first of these columns on
+  int64_t m, x_stride;  ///< bytes
+  int64_t k;            ///< a multiple of 4, at most 32768
+  int32_t* sums;        ///< [m][16]
+};
+
+/// Products of whole numbers of 8 bits.
+struct Int8Kernels {
+  const char* name;
+  int64_t adjacent;  ///< columns of one row of weights that stand together
+  int64_t x_bytes;   ///< of an activation
+  int32_t x_offset;  ///< what `round` adds to each
+  Extremes (*extremes)(const ExtremesTask&) noexcept;
+  void (*round)(const Int8RoundTask&) noexcept;
+  void (*products)(const Int8ProductTask&) noexcept;
+};
+constexpr int64_t int8_rows = 16;
+/// Columns are padded to a multiple of this; weights with zeros.
+constexpr int64_t int8_cols = 4;
+
 /// What one instruction set offers.
 struct CpuKernels {
   const KernelRow* rows;  ///< the last one takes any format
@@ -139,6 +183,8 @@ struct CpuKernels {
   void (*pack_rows)(const PackTask&) noexcept;    ///< null: no tiles
   void (*pack_tokens)(const PackTask&) noexcept;  ///< n <= 16 tokens
   TileKernel tiles;
+
+  Int8Kernels int8;
 };
 
 extern const CpuKernels cpu_scalar;

@@ -8,6 +8,7 @@
 #include "kernels/cpu/generic.inc"
 #define ENCODE_TABLE encode_neon
 #include "kernels/cpu/encode.inc"
+#include "kernels/cpu/int8.inc"
 
 namespace nibble {
 namespace {
@@ -16,9 +17,17 @@ constexpr KernelRow rows[] = {{"f32-neon", nullptr, 1, 0, false, &products, null
 
 }  // namespace
 
-const CpuKernels cpu_neon = {
-    rows,    1,       &products, &weighted_sum, &read_bytes, {&peak_f32, "f32 products and sums"}, nullptr,
-    nullptr, nullptr, {}};
+const CpuKernels cpu_neon = {rows,
+                             1,
+                             &products,
+                             &weighted_sum,
+                             &read_bytes,
+                             {&peak_f32, "f32 products and sums"},
+                             nullptr,
+                             nullptr,
+                             nullptr,
+                             {},
+                             int8_kernels("int8-neon")};
 
 }  // namespace nibble
 

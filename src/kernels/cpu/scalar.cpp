@@ -6,6 +6,7 @@
 #include "kernels/cpu/generic.inc"
 #define ENCODE_TABLE encode_scalar
 #include "kernels/cpu/encode.inc"
+#include "kernels/cpu/int8.inc"
 
 namespace nibble {
 namespace {
@@ -14,8 +15,16 @@ constexpr KernelRow rows[] = {{"f32-scalar", nullptr, 1, 0, false, &products, nu
 
 }  // namespace
 
-const CpuKernels cpu_scalar = {
-    rows,    1,       &products, &weighted_sum, &read_bytes, {&peak_f32, "f32 products and sums"}, nullptr,
-    nullptr, nullptr, {}};
+const CpuKernels cpu_scalar = {rows,
+                               1,
+                               &products,
+                               &weighted_sum,
+                               &read_bytes,
+                               {&peak_f32, "f32 products and sums"},
+                               nullptr,
+                               nullptr,
+                               nullptr,
+                               {},
+                               int8_kernels("int8-scalar")};
 
 }  // namespace nibble

@@ -1,0 +1,268 @@
+#include "kernels/int8_matmul.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "formats/whole_codes.h"
+
+namespace nibble {
+namespace {
+
+// Sums of more products of 8 bits, zeros subtracted, may not fit 32 bits.
+constexpr int64_t most_group = 32768;
+// Multiply-adds below which waking the other threads costs more than they save.
+constexpr int64_t serial_work = 256 * 1024;
+constexpr int64_t serial_rounding = 16 * 1024;
+
+/// The numbers of one row.
+struct RowGrid {
+  float scale = 0, inverse = 0;
+  int32_t zero = 0, low = 0, high = 0;
+};
+
+RowGrid row_grid(const ActivationGrid& grid, float low, float high, bool finite) {
+  RowGrid r;
+  r.high = (1 << (grid.bits - 1)) - 1;
+  r.low = grid.asymmetric ? -r.high - 1 : -r.high;
+  const float range = grid.asymmetric ? high - low : std::max(-low, high);
+  const auto steps = static_cast<float>(grid.asymmetric ? r.high - r.low : r.high);
+  r.scale = range / steps;
+  r.inverse = steps / range;
+  // Nothing there, or so little that the inverse is no float.
+  if (!std::isfinite(r.inverse)) r.scale = r.inverse = 0;
+  if (grid.asymmetric) {
+    r.zero = static_cast<int32_t>(std::nearbyint(static_cast<float>(r.low) - low * r.inverse));
+    r.zero = std::clamp(r.zero, r.low, r.high);
+  }
+  if (!finite) r.scale = std::numeric_limits<float>::quiet_NaN();
+  return r;
+}
+
+/// Grids of all rows: those of the tokens, or one for all.
+void find_grids(const Int8Kernels& kernels, const ActivationGrid& grid, const float* x, int64_t m, int64_t k,
+                std::vector<RowGrid>& rows, ThreadPool& pool) {
+  rows.resize(static_cast<size_t>(m));
+  std::vector<Extremes> seen(rows.size());
+  const auto look = [&](size_t i) {
+    seen[i] = kernels.extremes({x + static_cast<int64_t>(i) * k, k, grid.outliers});
+    if (grid.range == ActivationGrid::Range::fixed) {
+      rows[i] = row_grid(grid, grid.low, grid.high, seen[i].finite);
+    } else {
+      rows[i] = row_grid(grid, seen[i].low, seen[i].high, seen[i].finite);
+    }
+  };
+  if (m * k <= serial_rounding) {
+    for (size_t i = 0; i < rows.size(); ++i) look(i);
+  } else {
+    pool.parallel_for(rows.size(), look);
+  }
+  if (grid.range != ActivationGrid::Range::tensor) return;
+  Extremes all{0, 0, true};
+  for (const Extremes& e : seen) {
+    if (!e.finite) continue;
+    all.low = std::min(all.low, e.low);
+    all.high = std::max(all.high, e.high);
+  }
+  for (size_t i = 0; i < rows.size(); ++i) rows[i] = row_grid(grid, all.low, all.high, seen[i].finite);
+}
+
+/// At least n elements that keep their memory from call to call, each thread its own. Tags keep buffers
+/// apart.
+template <class T, int tag>
+T* scratch(int64_t n) {
+  struct alignas(64) Line {
+    std::byte bytes[64];
+  };
+  thread_local std::vector<Line> lines;
+  const size_t need = (static_cast<size_t>(n) * sizeof(T) + sizeof(Line) - 1) / sizeof(Line);
+  if (lines.size() < need) lines.resize(need);
+  return reinterpret_cast<T*>(lines.data());
+}
+
+int64_t padded(int64_t cols) { return (cols + int8_cols - 1) / int8_cols * int8_cols; }
+
+}  // namespace
+
+bool Int8Matrix::possible(const Matrix& w) {
+  const auto codes = WholeCodes::of(w.tensor());
+  return codes && codes->group() <= most_group &&
+         (codes->group() == w.cols() || codes->group() % int8_cols == 0);
+}
+
+Int8Matrix::Int8Matrix(const Matrix& w, int64_t first, int64_t n, ThreadPool& pool)
+    : kernels_(&cpu_kernels().int8), rows_(n), cols_(w.cols()) {
+  if (first < 0 || n < 0 || first > w.rows() - n)
+    fail(ErrorKind::internal, "rows {}..{} of {}, which has {}", first, first + n, w.name(), w.rows());
+  const WholeCodes whole = WholeCodes::of(w.tensor()).value();
+  group_ = whole.group();
+  groups_ = cols_ / group_;
+  zeros_ = whole.has_zeros();
+  const int64_t panels = (n + int8_rows - 1) / int8_rows, adjacent = kernels_->adjacent;
+  codes_.resize(static_cast<size_t>(panels * int8_rows * padded(cols_)));
+  scales_.resize(static_cast<size_t>(panels * int8_rows * groups_));
+  zero_.resize(zeros_ ? scales_.size() : 0);
+  sums_.resize(scales_.size());
+  pool.parallel_for(static_cast<size_t>(panels), [&](size_t at) {
+    const auto panel = static_cast<int64_t>(at);
+    std::vector<int8_t> row(static_cast<size_t>(cols_));
+    std::vector<float> scale(static_cast<size_t>(groups_));
+    std::vector<int32_t> zero(scale.size());
+    int8_t* codes = codes_.data() + panel * int8_rows * padded(cols_);
+    for (int64_t r = 0; r < std::min(int8_rows, n - panel * int8_rows); ++r) {
+      whole.read_row(first + panel * int8_rows + r, row.data(), scale.data(), zero.data());
+      for (int64_t c = 0; c < cols_; ++c)
+        codes[c / adjacent * adjacent * int8_rows + r * adjacent + c % adjacent] =
+            row[static_cast<size_t>(c)];
+      for (int64_t g = 0; g < groups_; ++g) {
+        const auto to = static_cast<size_t>((panel * groups_ + g) * int8_rows + r);
+        const auto from = static_cast<size_t>(g);
+        scales_[to] = scale[from];
+        if (zeros_) zero_[to] = zero[from];
+        for (int64_t c = 0; c < group_; ++c) sums_[to] += row[static_cast<size_t>(g * group_ + c)];
+      }
+    }
+  });
+}
+
+/// One product: activations rounded once, then panels of weights on all threads.
+class Int8Product {
+ public:
+  Int8Product(const Int8Matrix& w, const ActivationGrid& grid, const float* x, int64_t m, ThreadPool& pool)
+      : w_(w), kernels_(*w.kernels_), x_(x), m_(m), stride_(padded(w.cols_) * kernels_.x_bytes) {
+    find_grids(kernels_, grid, x, m, w.cols_, grids_, pool);
+    rounded_ = scratch<std::byte, 0>(m * stride_);
+    if (w.zeros_) x_sums_.resize(static_cast<size_t>(m * w.groups_));
+    const bool split = std::isfinite(grid.outliers);
+    if (split) outliers_.resize(grids_.size());
+    const auto round = [&](size_t i) { round_row(static_cast<int64_t>(i), grid.outliers, split); };
+    if (m * w.cols_ <= serial_rounding) {
+      for (size_t i = 0; i < grids_.size(); ++i) round(i);
+    } else {
+      pool.parallel_for(grids_.size(), round);
+    }
+  }
+
+  void panel(int64_t p, const float* bias, float* y, int64_t y_stride) const {
+    auto* sums = scratch<int32_t, 1>(m_ * int8_rows);
+    auto* total = scratch<float, 2>(m_ * int8_rows);
+    const int8_t* codes = w_.codes_.data() + p * int8_rows * padded(w_.cols_);
+    for (int64_t g = 0; g < w_.groups_; ++g) {
+      const int64_t at = g * w_.group_;
+      const int64_t k = w_.groups_ == 1 ? padded(w_.cols_) : w_.group_;
+      kernels_.products({codes + at * int8_rows, rounded_ + at * kernels_.x_bytes, m_, stride_, k, sums});
+      for (int64_t i = 0; i < m_; ++i) add_group(p, g, i, sums + i * int8_rows, total + i * int8_rows);
+    }
+    const int64_t n = std::min(int8_rows, w_.rows_ - p * int8_rows);
+    for (int64_t i = 0; i < m_; ++i) {
+      float* t = total + i * int8_rows;
+      const float scale = grids_[static_cast<size_t>(i)].scale;
+      for (int64_t j = 0; j < int8_rows; ++j) t[j] *= scale;
+      if (!outliers_.empty()) add_outliers(p, i, codes, t);
+      float* to = y + i * y_stride + p * int8_rows;
+      for (int64_t j = 0; j < n; ++j) to[j] = bias == nullptr ? t[j] : t[j] + bias[p * int8_rows + j];
+    }
+  }
+
+ private:
+  void round_row(int64_t i, float threshold, bool split) {
+    const RowGrid& g = grids_[static_cast<size_t>(i)];
+    const float* x = x_ + i * w_.cols_;
+    std::byte* out = rounded_ + i * stride_;
+    kernels_.round({x, w_.cols_, g.inverse, threshold, g.zero, g.low, g.high, out});
+    for (int64_t c = 0; c < w_.cols_ && split; ++c) {
+      if (std::fabs(x[c]) > threshold) outliers_[static_cast<size_t>(i)].push_back(c);
+    }
+    for (int64_t group = 0; group < w_.groups_ && w_.zeros_; ++group) {
+      int32_t sum = 0;
+      for (int64_t c = 0; c < w_.group_; ++c) sum += number(out, group * w_.group_ + c) - g.zero;
+      x_sums_[static_cast<size_t>(i * w_.groups_ + group)] = sum;
+    }
+  }
+
+  int32_t number(const std::byte* row, int64_t c) const {
+    if (kernels_.x_bytes == 1) return static_cast<int32_t>(row[c]) - kernels_.x_offset;
+    return reinterpret_cast<const int16_t*>(row)[c] - kernels_.x_offset;
+  }
+
+  /// total[j] += scale * sum over the group of (x - zero) * (code - zero). In unsigned numbers, where what is
+  /// too large on the way does no harm.
+  void add_group(int64_t p, int64_t g, int64_t i, const int32_t* sums, float* total) const {
+    const auto at = static_cast<size_t>((p * w_.groups_ + g) * int8_rows);
+    const float* scale = w_.scales_.data() + at;
+    const int32_t* code_sums = w_.sums_.data() + at;
+    const auto shift = static_cast<uint32_t>(grids_[static_cast<size_t>(i)].zero + kernels_.x_offset);
+    uint32_t v[int8_rows];
+    for (int64_t j = 0; j < int8_rows; ++j)
+      v[j] = static_cast<uint32_t>(sums[j]) - shift * static_cast<uint32_t>(code_sums[j]);
+    if (w_.zeros_) {
+      const auto x_sum = static_cast<uint32_t>(x_sums_[static_cast<size_t>(i * w_.groups_ + g)]);
+      for (int64_t j = 0; j < int8_rows; ++j)
+        v[j] -= x_sum * static_cast<uint32_t>(w_.zero_[at + static_cast<size_t>(j)]);
+    }
+    for (int64_t j = 0; j < int8_rows; ++j) {
+      const float value = static_cast<float>(static_cast<int32_t>(v[j])) * scale[j];
+      total[j] = g == 0 ? value : total[j] + value;
+    }
+  }
+
+  void add_outliers(int64_t p, int64_t i, const int8_t* codes, float* total) const {
+    const int64_t adjacent = kernels_.adjacent;
+    for (const int64_t c : outliers_[static_cast<size_t>(i)]) {
+      const float x = x_[i * w_.cols_ + c];
+      const auto at = static_cast<size_t>((p * w_.groups_ + c / w_.group_) * int8_rows);
+      const int8_t* column = codes + c / adjacent * adjacent * int8_rows + c % adjacent;
+      for (int64_t j = 0; j < int8_rows; ++j) {
+        const int32_t zero = w_.zeros_ ? w_.zero_[at + static_cast<size_t>(j)] : 0;
+        const auto code = static_cast<float>(column[j * adjacent] - zero);
+        total[j] += x * (code * w_.scales_[at + static_cast<size_t>(j)]);
+      }
+    }
+  }
+
+  const Int8Matrix& w_;
+  const Int8Kernels& kernels_;
+  const float* x_;
+  int64_t m_, stride_;
+  std::byte* rounded_ = nullptr;
+  std::vector<RowGrid> grids_;
+  std::vector<int32_t> x_sums_;
+  std::vector<std::vector<int64_t>> outliers_;
+};
+
+void int8_matmul(const Int8Matrix& w, const ActivationGrid& grid, const float* x, int64_t m,
+                 const float* bias, float* y, int64_t y_stride, ThreadPool& pool) {
+  if (m == 0 || w.rows() == 0) return;
+  const Int8Product product(w, grid, x, m, pool);
+  const int64_t panels = (w.rows() + int8_rows - 1) / int8_rows;
+  if (m * w.rows() * w.cols() <= serial_work) {
+    for (int64_t p = 0; p < panels; ++p) product.panel(p, bias, y, y_stride);
+    return;
+  }
+  const int64_t pieces = std::min<int64_t>(panels, int64_t{8} * pool.threads());
+  pool.parallel_for(static_cast<size_t>(pieces), [&](size_t at) {
+    const auto i = static_cast<int64_t>(at);
+    for (int64_t p = panels * i / pieces; p < panels * (i + 1) / pieces; ++p)
+      product.panel(p, bias, y, y_stride);
+  });
+}
+
+void round_to_grid(const ActivationGrid& grid, const float* x, int64_t m, int64_t k, float* out,
+                   ThreadPool& pool) {
+  std::vector<RowGrid> grids;
+  find_grids(cpu_kernels().int8, grid, x, m, k, grids, pool);
+  const auto round = [&](size_t i) {
+    const RowGrid& g = grids[i];
+    const auto least = static_cast<float>(g.low - g.zero), most = static_cast<float>(g.high - g.zero);
+    for (int64_t c = static_cast<int64_t>(i) * k; c < (static_cast<int64_t>(i) + 1) * k; ++c) {
+      const float q = std::nearbyint(std::min(std::max(x[c] * g.inverse, least), most));
+      out[c] = std::fabs(x[c]) > grid.outliers ? x[c] + 0 * g.scale : q * g.scale;
+    }
+  };
+  if (m * k <= serial_rounding) {
+    for (size_t i = 0; i < grids.size(); ++i) round(i);
+  } else {
+    pool.parallel_for(grids.size(), round);
+  }
+}
+
+}  // namespace nibble

@@ -1,0 +1,93 @@
+#include "model/rewrites/activations.h"
+
+#include <fnmatch.h>
+
+#include <algorithm>
+
+#include "ops/int8_linear.h"
+
+namespace nibble {
+namespace {
+
+/// The patterns, and which of them matched.
+class KeepList {
+ public:
+  explicit KeepList(const std::vector<std::string>& patterns)
+      : patterns_(patterns), used_(patterns.size(), false) {}
+
+  bool matches(const std::string& name) {
+    bool any = false;
+    for (size_t i = 0; i < patterns_.size(); ++i) {
+      if (fnmatch(patterns_[i].c_str(), name.c_str(), 0) != 0) continue;
+      any = used_[i] = true;
+    }
+    return any;
+  }
+  void all_used() const {
+    const auto unused = std::find(used_.begin(), used_.end(), false);
+    if (unused == used_.end()) return;
+    throw Error(ErrorKind::usage,
+                fmt::format("the pattern '{}' matches no matrix of the layers",
+                            patterns_[static_cast<size_t>(unused - used_.begin())]),
+                "names are like blk.0.attn_q or blk.0.ffn_down; quote patterns such as '*ffn_down'");
+  }
+
+ private:
+  const std::vector<std::string>& patterns_;
+  std::vector<bool> used_;
+};
+
+}  // namespace
+
+ActivationReport round_activations(Program& program, const ActivationPlan& plan, ThreadPool& pool) {
+  ActivationReport report;
+  if (plan.scheme.bits == 0) return report;
+  KeepList keep(plan.keep);
+  for (Node& node : program.nodes) {
+    if (!node.op->products) continue;
+    const bool inside = node.name.starts_with("blk.");
+    if (node.op != &linear_op || !inside || keep.matches(node.name)) {
+      report.kept.push_back(node.name);
+      continue;
+    }
+    Int8LinearAttributes a{node.attribute<LinearAttributes>(), plan.scheme.grid(), nullptr, nullptr};
+    if (plan.scheme.range == ActivationScheme::Range::adaptive) a.running = std::make_shared<RunningRange>();
+    if (plan.scheme.range == ActivationScheme::Range::fixed) {
+      const auto range = plan.ranges.find(node.name);
+      if (range == plan.ranges.end()) {
+        throw Error(ErrorKind::bad_input,
+                    fmt::format("no range was calibrated for the input of {}", node.name),
+                    "rounding to static ranges needs a model that was calibrated for it");
+      }
+      a.grid.low = std::min(range->second.low, 0.0f);
+      a.grid.high = std::max(range->second.high, 0.0f);
+    }
+    const Matrix& matrix = *node.weight(0)->matrix;
+    // A scale beside the matrix (NVFP4) goes with formats that are no whole numbers.
+    if (node.weight(2) == nullptr && Int8Matrix::possible(matrix)) {
+      a.matrix = std::make_shared<Int8Matrix>(matrix, a.linear.first, a.linear.rows, pool);
+      ++report.whole;
+    } else {
+      ++report.rounded;
+    }
+    node.op = &int8_linear_op;
+    node.attributes = a;
+  }
+  keep.all_used();
+  return report;
+}
+
+std::set<const Weight*> read_as_whole_numbers(const Program& program) {
+  std::set<const Weight*> whole, others;
+  for (const Node& node : program.nodes) {
+    const bool copied =
+        node.op == &int8_linear_op && node.attribute<Int8LinearAttributes>().matrix != nullptr;
+    for (const auto& w : node.weights) {
+      if (w) (copied ? whole : others).insert(w.get());
+    }
+  }
+  for (const Weight* w : others) whole.erase(w);
+  return whole;
+}
+
+}  // namespace nibble
