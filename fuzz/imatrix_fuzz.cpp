@@ -1,4 +1,4 @@
-#include "calibrate/imatrix.h"
+#include "containers/imatrix.h"
 #include "target.h"
 
 // What was read has the sizes that it claims, and means that are numbers.

@@ -139,4 +139,18 @@ void add_stats(InputStats& to, const InputStats& from) {
   for (size_t i = 0; i < to.hessian.size(); ++i) to.hessian[i] += from.hessian[i];
 }
 
+void add_to_imatrix(Imatrix& imatrix, const InputStats& stats, int64_t slices) {
+  const auto n = static_cast<size_t>(stats.cols), all = static_cast<size_t>(slices);
+  for (const std::string& reader : stats.readers) {
+    Imatrix::Entry& e = imatrix.entries[reader];
+    if (e.sum2.empty()) {
+      e.sum2.resize(all * n);
+      e.counts.resize(all);
+    }
+    const auto at = static_cast<size_t>(stats.slice);
+    for (size_t i = 0; i < n; ++i) e.sum2[at * n + i] = static_cast<float>(stats.sum2[i]);
+    e.counts[at] = static_cast<float>(stats.rows);
+  }
+}
+
 }  // namespace nibble

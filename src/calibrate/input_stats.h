@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "containers/imatrix.h"
 #include "ops/op.h"
 
 namespace nibble {
@@ -36,5 +37,8 @@ void finish_stats(InputStats& stats);
 
 /// Adds the statistics of another slice with as many columns: for experts that saw too few tokens.
 void add_stats(InputStats& to, const InputStats& from);
+
+/// Adds an entry for every reader; `slices` experts, 1 where there are none.
+void add_to_imatrix(Imatrix& imatrix, const InputStats& stats, int64_t slices);
 
 }  // namespace nibble

@@ -47,8 +47,8 @@ std::unique_ptr<Predictor> model_predictor(const Checkpoint& checkpoint, int64_t
     fail(ErrorKind::usage, "{} is an encoder: it predicts no text", checkpoint.path());
   std::optional<ActivationPlan> own;
   if (activations == nullptr && (own = activation_plan(checkpoint))) activations = &*own;
-  return program_predictor(load_program(checkpoint, pool, {.precision = precision, .activations = activations}),
-                           context, pool);
+  return program_predictor(
+      load_program(checkpoint, pool, {.precision = precision, .activations = activations}), context, pool);
 }
 
 std::unique_ptr<Predictor> program_predictor(Program program, int64_t context, ThreadPool& pool) {

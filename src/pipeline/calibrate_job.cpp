@@ -3,8 +3,8 @@
 #include <optional>
 
 #include "base/error.h"
-#include "calibrate/imatrix.h"
 #include "calibrate/layer_walk.h"
+#include "containers/imatrix.h"
 
 namespace nibble {
 namespace {

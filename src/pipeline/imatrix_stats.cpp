@@ -3,7 +3,7 @@
 #include "base/error.h"
 #include "base/hash.h"
 #include "base/mapped_file.h"
-#include "calibrate/imatrix.h"
+#include "containers/imatrix.h"
 #include "pipeline/stats_source.h"
 
 namespace nibble {

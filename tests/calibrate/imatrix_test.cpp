@@ -1,5 +1,5 @@
 // Importance matrices: nibble's own of both kinds, llama-imatrix's, and hostile ones.
-#include "calibrate/imatrix.h"
+#include "containers/imatrix.h"
 
 #include <gtest/gtest.h>
 
@@ -7,6 +7,7 @@
 #include <cstring>
 #include <fstream>
 
+#include "calibrate/input_stats.h"
 #include "calibrate/made_models.h"
 #include "containers/gguf.h"
 #include "containers/output_plan.h"

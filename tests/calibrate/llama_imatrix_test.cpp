@@ -4,8 +4,9 @@
 #include <algorithm>
 #include <cmath>
 
-#include "calibrate/imatrix.h"
+#include "calibrate/input_stats.h"
 #include "calibrate/text.h"
+#include "containers/imatrix.h"
 #include "support/data.h"
 #include "support/scratch.h"
 

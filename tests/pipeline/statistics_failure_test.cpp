@@ -1,7 +1,7 @@
 // What goes wrong between a model and its statistics is said by name, and leaves nothing behind.
 #include <gtest/gtest.h>
 
-#include "calibrate/imatrix.h"
+#include "containers/imatrix.h"
 #include "pipeline/statistics_jobs.h"
 
 namespace nibble {

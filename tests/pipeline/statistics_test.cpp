@@ -3,7 +3,7 @@
 
 #include <cmath>
 
-#include "calibrate/imatrix.h"
+#include "containers/imatrix.h"
 #include "pipeline/statistics_jobs.h"
 
 namespace nibble {

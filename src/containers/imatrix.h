@@ -6,8 +6,6 @@
 #include <string>
 #include <vector>
 
-#include "calibrate/input_stats.h"
-
 namespace nibble {
 
 /// An importance matrix as llama.cpp's llama-imatrix writes it: for every matrix the sum of squares of each
@@ -37,8 +35,5 @@ Imatrix parse_imatrix_dat(std::span<const std::byte> bytes, const std::string& f
 
 /// Writes the GGUF kind, or the older one where the path ends in .dat, atomically.
 void write_imatrix(const Imatrix& imatrix, const std::string& path);
-
-/// Adds an entry for every reader.
-void add_to_imatrix(Imatrix& imatrix, const InputStats& stats, int64_t slices);
 
 }  // namespace nibble

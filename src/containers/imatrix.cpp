@@ -1,4 +1,4 @@
-#include "calibrate/imatrix.h"
+#include "containers/imatrix.h"
 
 #include <algorithm>
 #include <cmath>
@@ -173,20 +173,6 @@ void write_imatrix(const Imatrix& imatrix, const std::string& path) {
     write_dat(imatrix, path);
   else
     write_gguf(imatrix, path);
-}
-
-void add_to_imatrix(Imatrix& imatrix, const InputStats& stats, int64_t slices) {
-  const auto n = static_cast<size_t>(stats.cols), all = static_cast<size_t>(slices);
-  for (const std::string& reader : stats.readers) {
-    Imatrix::Entry& e = imatrix.entries[reader];
-    if (e.sum2.empty()) {
-      e.sum2.resize(all * n);
-      e.counts.resize(all);
-    }
-    const auto at = static_cast<size_t>(stats.slice);
-    for (size_t i = 0; i < n; ++i) e.sum2[at * n + i] = static_cast<float>(stats.sum2[i]);
-    e.counts[at] = static_cast<float>(stats.rows);
-  }
 }
 
 }  // namespace nibble
