@@ -119,7 +119,8 @@ class NearbyIntegers {
   explicit NearbyIntegers(F v) noexcept
       : nearest_(whole<L>(v)), side_(v < nearest_ ? L::splat(-1.0f) : L::splat(1.0f)) {}
   F operator[](int i) const noexcept {
-    const auto away = static_cast<float>((i + 1) / 2);
+    const int steps = (i + 1) / 2;
+    const auto away = static_cast<float>(steps);
     return nearest_ + side_ * L::splat(i % 2 == 0 ? -away : away);
   }
 
