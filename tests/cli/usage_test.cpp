@@ -64,8 +64,9 @@ TEST(Usage, FormatsListsInBothShapes) {
 }
 
 TEST(Usage, ASolverWithoutItsStatisticsIsRefusedByName) {
-  const auto o = test::run_program({"quantize", std::string(NIBBLE_SOURCE_DIR) + "/models/demo",
-                                    "/nowhere/out.gguf", "q4_0", "--solver", "gptq"});
+  const auto o = test::run_program(
+      {"quantize", std::string(NIBBLE_SOURCE_DIR) + "/models/demo", "/nowhere/out.gguf", "q4_0", "--solver",
+       "gptq", "--imatrix", std::string(NIBBLE_SOURCE_DIR) + "/tests/data/goldens/imatrix/demo.gguf"});
   EXPECT_EQ(o.status, 4) << o.err;
   EXPECT_NE(o.err.find("gptq"), std::string::npos);
   EXPECT_NE(o.err.find("hint:"), std::string::npos);
