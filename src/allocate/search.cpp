@@ -122,6 +122,7 @@ class Search {
           fmt::format("{} {} {}", candidates_.tensors()[t], candidates_.formats()[probe], probe_.size()));
       const double per_error = std::max(e.value, 1e-9) / std::max(candidates_.error(t, probe), 1e-12);
       std::vector<Choice> choices;
+      choices.reserve(fitting.size());
       for (const size_t f : fitting)
         choices.push_back({candidates_.bytes(t, f), per_error * candidates_.error(t, f)});
       choices_.push_back(std::move(choices));
@@ -185,7 +186,7 @@ class Search {
     for (int tries = 0; tries < 8; ++tries) {
       const std::vector<size_t> picked = choose_within(choices_, room);
       if (picked.empty()) return {};
-      const std::vector<size_t> formats = formats_of(picked);
+      std::vector<size_t> formats = formats_of(picked);
       const uint64_t bytes = file_bytes(formats);
       if (bytes <= size) return formats;
       room -= std::min(room, bytes - size);
@@ -194,7 +195,7 @@ class Search {
   }
 
   Measured within(uint64_t size) {
-    const std::vector<size_t> formats = fit(size);
+    std::vector<size_t> formats = fit(size);
     if (formats.empty()) {
       throw Error(ErrorKind::usage,
                   fmt::format("no choice of these formats is as small as {}: the smallest takes {}", size,

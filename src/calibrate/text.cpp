@@ -97,6 +97,7 @@ std::vector<Sequence> choose(std::vector<Sequence> all, int64_t count, uint64_t 
   order.resize(n);
   std::sort(order.begin(), order.end());
   std::vector<Sequence> chosen;
+  chosen.reserve(n);
   for (const size_t i : order) chosen.push_back(std::move(all[i]));
   return chosen;
 }

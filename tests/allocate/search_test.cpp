@@ -13,7 +13,9 @@ namespace {
 class SearchTest : public testing::Test {
  protected:
   SearchTest() {
-    test::make_checkpoint(scratch_.path() / "model", test::MadeModel{});
+    test::MadeModel made;
+    made.layers = 1;
+    test::make_checkpoint(scratch_.path() / "model", made);
     model_ = std::make_unique<Checkpoint>(open_checkpoint(scratch_.file("model")));
     Rng rng(2);
     text_.length = 32;
