@@ -73,9 +73,9 @@ Goal SearchWords::goal() const {
   return g;
 }
 
-FoundRecipe search_recipe(const Checkpoint& source, Target target, Recipe base, const SearchWords& words,
-                          const CalibrationWords& calibration, const std::string& output,
-                          const Common& common, ThreadPool& pool) {
+FoundRecipe search_recipe(const Checkpoint& source, Target target, const Recipe& base,
+                          const SearchWords& words, const CalibrationWords& calibration,
+                          const std::string& output, const Common& common, ThreadPool& pool) {
   const Goal goal = words.goal();
   const std::string work = output + ".search.partial";
   Progress progress(common.progress_style());

@@ -31,9 +31,9 @@ struct FoundRecipe {
 
 /// Searches formats for `base` (type left open). Works in OUTPUT.search.partial, from which a killed search
 /// goes on. Prints the outcome.
-FoundRecipe search_recipe(const Checkpoint& source, Target target, Recipe base, const SearchWords& words,
-                          const CalibrationWords& calibration, const std::string& output,
-                          const Common& common, ThreadPool& pool);
+FoundRecipe search_recipe(const Checkpoint& source, Target target, const Recipe& base,
+                          const SearchWords& words, const CalibrationWords& calibration,
+                          const std::string& output, const Common& common, ThreadPool& pool);
 
 /// "3.5G", "500M", "13000000". Throws Error{usage} naming the option.
 uint64_t bytes_of_word(const std::string& word, const std::string& option);
