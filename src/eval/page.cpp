@@ -190,8 +190,9 @@ std::string heat_map(std::span<const double> values, size_t columns, double larg
   std::string s = open_svg(cell * static_cast<double>(columns), cell * static_cast<double>(rows));
   for (size_t i = 0; i < rows * columns; ++i) {
     const double v = largest > 0 ? std::clamp(values[i] / largest, 0.0, 1.0) : 0;
+    const size_t row = i / columns, column = i % columns;
     s += fmt::format("<rect x='{}' y='{}' width='7' height='7' fill='rgb({},{},{})'/>",
-                     cell * static_cast<double>(i % columns), cell * static_cast<double>(i / columns),
+                     cell * static_cast<double>(column), cell * static_cast<double>(row),
                      static_cast<int>(255 - 60 * v), static_cast<int>(255 - 200 * v),
                      static_cast<int>(255 - 235 * v));
   }
