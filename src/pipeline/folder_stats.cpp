@@ -10,8 +10,7 @@ namespace {
 
 class FolderStats final : public StatsSource {
  public:
-  FolderStats(const std::string& path, const Checkpoint& model)
-      : folder_(StatsFolder::open(path)), model_(model) {
+  FolderStats(const std::string& path, const Checkpoint& model) : folder_(StatsFolder::open(path)) {
     if (const int64_t layers = model.hparams().layers; folder_.about().parts < layers) {
       fail(ErrorKind::bad_input, "{} tells of {} layers, and the model has {}", path, folder_.about().parts,
            layers);
@@ -32,7 +31,6 @@ class FolderStats final : public StatsSource {
 
  private:
   StatsFolder folder_;
-  const Checkpoint& model_;
   FoundInputs inputs_;
 };
 

@@ -236,6 +236,7 @@ class Job {
     for (size_t i = 0; i < plan_.file.tensors.size(); ++i)
       by_part[plan_.stats ? part_of_tensor(i) : 0].push_back(i);
     std::vector<std::vector<size_t>> all;
+    all.reserve(by_part.size());
     for (auto& [part, tensors] : by_part) all.push_back(std::move(tensors));
     return all;
   }

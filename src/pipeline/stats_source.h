@@ -50,8 +50,8 @@ class StatsSource {
 /// Importance from an imatrix file. Throws Error{bad_input, io}.
 std::shared_ptr<StatsSource> imatrix_stats(const std::string& path);
 
-/// Statistics from a folder that nibble calibrate made. Throws Error{bad_input, io}. The checkpoint must
-/// outlive it.
+/// Statistics from a folder that nibble calibrate made. Throws Error{bad_input, io}, also where the model has
+/// more layers than the folder tells of.
 std::shared_ptr<StatsSource> folder_stats(const std::string& path, const Checkpoint& model);
 
 /// Statistics collected on a text, layer by layer as the job goes on. `scratch` is the file of the hidden
