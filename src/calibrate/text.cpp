@@ -131,11 +131,6 @@ std::vector<Sequence> write(const Checkpoint& model, const Tokenizer& tokenizer,
 
 }  // namespace
 
-std::string CalibrationChoice::to_string() const {
-  return fmt::format("{} samples={} length={} seed={}", source.empty() ? "own-text" : "text", samples, length,
-                     seed);
-}
-
 int64_t CalibrationText::tokens() const noexcept { return length * static_cast<int64_t>(sequences.size()); }
 
 int64_t calibration_length(const Checkpoint& model, const CalibrationChoice& choice) {

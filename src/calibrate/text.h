@@ -17,9 +17,6 @@ struct CalibrationChoice {
   int64_t samples = 128;  ///< sequences; 0: all there are
   int64_t length = 0;     ///< tokens of a sequence; 0: 512, or what the model was trained on if that is less
   uint64_t seed = 0;      ///< 0: the first sequences of the text; else this seed draws them
-
-  /// "text wiki.txt samples=128 length=512 seed=0".
-  std::string to_string() const;
 };
 
 /// Sequences to calibrate on, and what tells of them.
