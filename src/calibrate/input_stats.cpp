@@ -62,6 +62,20 @@ void require_finite(const InputStats& stats, const Value& x) {
   }
 }
 
+/// One step of the running averages.
+void see_range(InputStats& stats, const Value& x) {
+  float low = INFINITY, high = -INFINITY;
+  for (int64_t r = 0; r < x.rows; ++r) {
+    const auto [least, most] = std::minmax_element(x.row(r), x.row(r) + x.cols);
+    low = std::min(low, *least);
+    high = std::max(high, *most);
+  }
+  if (x.rows == 0) return;
+  const float weight = stats.rows == 0 ? 1.0f : InputStats::momentum;
+  stats.running_low += (low - stats.running_low) * weight;
+  stats.running_high += (high - stats.running_high) * weight;
+}
+
 }  // namespace
 
 std::vector<float> InputStats::importance() const {
@@ -70,6 +84,12 @@ std::vector<float> InputStats::importance() const {
   mean.reserve(sum2.size());
   for (const double s : sum2) mean.push_back(static_cast<float>(s / static_cast<double>(rows)));
   return mean;
+}
+
+std::vector<float> InputStats::maxima() const {
+  std::vector<float> all(static_cast<size_t>(cols));
+  for (size_t i = 0; i < all.size() && rows > 0; ++i) all[i] = std::max(-min[i], max[i]);
+  return all;
 }
 
 void add_rows(InputStats& stats, const Value& x, const Collect& collect, ThreadPool& pool) {
@@ -81,6 +101,7 @@ void add_rows(InputStats& stats, const Value& x, const Collect& collect, ThreadP
     stats.min.assign(n, INFINITY);
     stats.max.assign(n, -INFINITY);
     if (collect.hessian) stats.hessian.assign(n * n, 0.0f);
+    if (collect.histogram) stats.histogram.resize(1);
   }
   if (stats.cols != x.cols) fail(ErrorKind::internal, "an input of {} columns had {}", x.cols, stats.cols);
   parallel_ranges(pool, x.cols, 64, [&](int64_t begin, int64_t end) {
@@ -99,11 +120,19 @@ void add_rows(InputStats& stats, const Value& x, const Collect& collect, ThreadP
   double total = 0;
   for (const double v : stats.sum2) total += v;
   if (!std::isfinite(total)) require_finite(stats, x);
+  see_range(stats, x);
   stats.rows += x.rows;
+  if (collect.histogram) {
+    for (int64_t r = 0; r < x.rows; ++r) stats.histogram.front().add({x.row(r), n});
+  }
   if (collect.hessian) add_products(stats.hessian, x, pool);
 }
 
 void finish_stats(InputStats& stats) {
+  if (!stats.histogram.empty()) {
+    stats.values = stats.histogram.front().points();
+    stats.histogram.clear();
+  }
   if (stats.hessian.empty()) return;
   const auto n = static_cast<size_t>(stats.cols);
   constexpr size_t tile = 64;
@@ -129,6 +158,16 @@ void add_stats(InputStats& to, const InputStats& from) {
   }
   if (to.cols != from.cols || to.hessian.size() != from.hessian.size())
     fail(ErrorKind::internal, "statistics of {} and {} columns cannot be added", to.cols, from.cols);
+  const float share = static_cast<float>(from.rows) / static_cast<float>(to.rows + from.rows);
+  to.running_low += (from.running_low - to.running_low) * share;
+  to.running_high += (from.running_high - to.running_high) * share;
+  if (!to.values.x.empty() || !from.values.x.empty()) {
+    Histogram all;
+    const Histogram::Points* const both[] = {&to.values, &from.values};
+    for (const Histogram::Points* p : both)
+      for (size_t i = 0; i < p->x.size(); ++i) all.add(p->x[i], double{p->weight[i]});
+    to.values = all.points();
+  }
   to.rows += from.rows;
   for (size_t i = 0; i < to.sum.size(); ++i) {
     to.sum[i] += from.sum[i];

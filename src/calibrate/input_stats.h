@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "containers/imatrix.h"
+#include "formats/histogram.h"
 #include "ops/op.h"
 
 namespace nibble {
@@ -19,19 +20,29 @@ struct InputStats {
   std::vector<double> sum, sum2;  ///< [cols] of the values and their squares
   std::vector<float> min, max;    ///< [cols]
   std::vector<float> hessian;     ///< [cols, cols] XᵀX; empty if not asked for
+  /// Smallest and largest value of each call of add_rows, averaged with the weight `momentum` for the newest.
+  float running_low = 0, running_high = 0;
+  static constexpr float momentum = 0.1f;
+  Histogram::Points values;  ///< how often which values were seen; empty if not asked for
 
   /// [cols] mean squared input; empty if no token was seen.
   std::vector<float> importance() const;
+  /// [cols] largest magnitude; 0 if no token was seen.
+  std::vector<float> maxima() const;
+
+  std::vector<Histogram> histogram;  ///< one while `values` are being collected
 };
 
 /// What is to be collected beside the sums over channels, which cost next to nothing.
 struct Collect {
   bool hessian = false;
+  bool histogram = false;
 };
 
 /// Adds rows to statistics. Sums are independent of threads and instruction sets: XᵀX in f32 over the rows of
 /// one call, in ascending order, then added to what was there. Until finish_stats() only the upper triangle
-/// of the Hessian is right. Throws Error{bad_input} naming the reader for NaN or infinite inputs.
+/// of the Hessian is right, and there are no values. Throws Error{bad_input} naming the reader for NaN or
+/// infinite inputs.
 void add_rows(InputStats& stats, const Value& x, const Collect& collect, ThreadPool& pool);
 void finish_stats(InputStats& stats);
 

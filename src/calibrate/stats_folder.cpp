@@ -18,7 +18,7 @@ namespace {
 namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
 
-constexpr int version = 1;
+constexpr int version = 2;
 constexpr const char* about_file = "statistics.json";
 constexpr const char* inputs_key = "nibble.inputs";
 
@@ -35,7 +35,21 @@ void read_values(const TensorFile& file, const std::string& name, DType dtype, c
   std::memcpy(out.data(), t.raw.bytes.data(), out.size() * sizeof(T));
 }
 
-InputStats read_input(const TensorFile& file, const Json& j, size_t index, bool hessian) {
+/// How many values a histogram has is for the file to say.
+void read_histogram(const TensorFile& file, const std::string& stem, Histogram::Points& values) {
+  const Shape& shape = file.at(stem + ".values").shape;
+  if (shape.rank() != 1) fail(ErrorKind::bad_input, "{}: {}.values is no list", file.path(), stem);
+  read_values(file, stem + ".values", DType::f32, shape, values.x);
+  read_values(file, stem + ".counts", DType::f32, shape, values.weight);
+  for (size_t i = 0; i < values.x.size(); ++i) {
+    const bool ascends = i == 0 || values.x[i] > values.x[i - 1];
+    if (!ascends || !std::isfinite(values.x[i]) || !(values.weight[i] > 0) ||
+        !std::isfinite(values.weight[i]))
+      fail(ErrorKind::bad_input, "{}: {}.values and .counts are no histogram", file.path(), stem);
+  }
+}
+
+InputStats read_input(const TensorFile& file, const Json& j, size_t index, const StatsFolder::About& about) {
   InputStats s;
   s.readers = j.at("readers").get<std::vector<std::string>>();
   s.slice = j.at("slice").get<int64_t>();
@@ -49,7 +63,12 @@ InputStats read_input(const TensorFile& file, const Json& j, size_t index, bool 
   read_values(file, stem + ".sum2", DType::f64, channels, s.sum2);
   read_values(file, stem + ".min", DType::f32, channels, s.min);
   read_values(file, stem + ".max", DType::f32, channels, s.max);
-  if (hessian) read_values(file, stem + ".hessian", DType::f32, Shape{s.cols, s.cols}, s.hessian);
+  if (about.hessian) read_values(file, stem + ".hessian", DType::f32, Shape{s.cols, s.cols}, s.hessian);
+  if (about.histogram) read_histogram(file, stem, s.values);
+  s.running_low = j.at("running").at(0).get<float>();
+  s.running_high = j.at("running").at(1).get<float>();
+  if (!(s.running_low <= s.running_high))
+    fail(ErrorKind::bad_input, "{}: {} has an empty range", file.path(), stem);
   const auto good = [](double v) { return std::isfinite(v) && v >= 0; };
   if (!std::all_of(s.sum2.begin(), s.sum2.end(), good))
     fail(ErrorKind::bad_input, "{}: {}.sum2 holds a negative or infinite sum of squares", file.path(), stem);
@@ -94,7 +113,7 @@ StatsFolder StatsFolder::create(const std::string& path, const About& about) {
   const Json j{
       {"nibble_statistics", version},   {"identity", about.identity}, {"description", about.description},
       {"hessian", about.hessian},       {"parts", about.parts},       {"chunks", about.chunks},
-      {"chunk_size", about.chunk_size}, {"dataset", about.dataset}};
+      {"chunk_size", about.chunk_size}, {"dataset", about.dataset},   {"histogram", about.histogram}};
   const std::string text = j.dump(2) + "\n";
   if (!is_free(folder)) {
     throw Error(ErrorKind::usage, fmt::format("{} holds something else than statistics", path),
@@ -129,7 +148,7 @@ StatsFolder StatsFolder::open(const std::string& path) {
       fail(ErrorKind::unsupported, "{}: version {} of statistics", info.string(),
            j.at("nibble_statistics").dump());
     about = {j.at("identity"), j.at("description"), j.at("hessian"), j.at("parts"),
-             j.at("chunks"),   j.at("chunk_size"),  j.at("dataset")};
+             j.at("chunks"),   j.at("chunk_size"),  j.at("dataset"), j.at("histogram")};
   } catch (const Json::exception& e) {
     fail(ErrorKind::bad_input, "{}: {}", info.string(), e.what());
   }
@@ -156,7 +175,11 @@ void StatsFolder::write(int64_t part, std::span<const InputStats> inputs) const 
   Json about = Json::array();
   for (size_t i = 0; i < inputs.size(); ++i) {
     const InputStats& s = inputs[i];
-    about.push_back({{"readers", s.readers}, {"slice", s.slice}, {"tokens", s.rows}, {"cols", s.cols}});
+    about.push_back({{"readers", s.readers},
+                     {"slice", s.slice},
+                     {"tokens", s.rows},
+                     {"cols", s.cols},
+                     {"running", {s.running_low, s.running_high}}});
     const auto add = [&](const char* name, DType dtype, const Shape& shape,
                          std::span<const std::byte> values) {
       planned.push_back({stem_of(i) + name, shape, nullptr, dtype});
@@ -169,6 +192,11 @@ void StatsFolder::write(int64_t part, std::span<const InputStats> inputs) const 
     add(".max", DType::f32, channels, std::as_bytes(std::span(s.max)));
     if (!s.hessian.empty())
       add(".hessian", DType::f32, Shape{s.cols, s.cols}, std::as_bytes(std::span(s.hessian)));
+    if (about_.histogram) {
+      const Shape values{static_cast<int64_t>(s.values.x.size())};
+      add(".values", DType::f32, values, std::as_bytes(std::span(s.values.x)));
+      add(".counts", DType::f32, values, std::as_bytes(std::span(s.values.weight)));
+    }
   }
   TensorSink sink(plan_safetensors(file(part), planned, {{inputs_key, about.dump()}}));
   for (size_t i = 0; i < bytes.size(); ++i) sink.write(i, 0, 0, bytes[i]);
@@ -183,8 +211,7 @@ std::vector<InputStats> StatsFolder::read(int64_t part) const {
   try {
     const Json inputs = Json::parse(*text);
     if (!inputs.is_array()) fail(ErrorKind::bad_input, "{}: {} is no list", stored.path(), inputs_key);
-    for (size_t i = 0; i < inputs.size(); ++i)
-      all.push_back(read_input(stored, inputs.at(i), i, about_.hessian));
+    for (size_t i = 0; i < inputs.size(); ++i) all.push_back(read_input(stored, inputs.at(i), i, about_));
   } catch (const Json::exception& e) {
     fail(ErrorKind::bad_input, "{}: {}: {}", stored.path(), inputs_key, e.what());
   }

@@ -22,6 +22,7 @@ class StatsFolder {
     int64_t parts = 0;
     int64_t chunks = 0, chunk_size = 0;
     std::string dataset;  ///< name of the text
+    bool histogram = false;
   };
 
   /// Opens or makes a folder to write to; what it holds of another identity is deleted. Throws Error{io},

@@ -1,29 +1,18 @@
 #include "cli/activations.h"
 
-#include <algorithm>
-
 #include "calibrate/stats_folder.h"
 #include "model/activation_note.h"
+#include "pipeline/activation_ranges.h"
 
 namespace nibble::cli {
 namespace {
 
 /// Ranges of the inputs of all matrices that a folder of statistics knows.
-std::map<std::string, InputRange, std::less<>> ranges_of(const std::string& path) {
-  constexpr std::string_view suffix = ".weight";
-  std::map<std::string, InputRange, std::less<>> ranges;
+InputRanges ranges_of(const std::string& path, const RangeRule& rule, const ActivationScheme& scheme) {
+  InputRanges ranges;
   const StatsFolder folder = StatsFolder::open(path);
-  for (int64_t part = 0; part < folder.about().parts; ++part) {
-    for (const InputStats& s : folder.read(part)) {
-      if (s.rows == 0) continue;
-      const InputRange range{*std::min_element(s.min.begin(), s.min.end()),
-                             *std::max_element(s.max.begin(), s.max.end())};
-      for (std::string name : s.readers) {
-        if (name.ends_with(suffix)) name.resize(name.size() - suffix.size());
-        ranges[name] = range;
-      }
-    }
-  }
+  for (int64_t part = 0; part < folder.about().parts; ++part)
+    for (const InputStats& s : folder.read(part)) add_ranges(ranges, s, rule, scheme);
   return ranges;
 }
 
@@ -43,16 +32,22 @@ void ActivationOptions::add_to(CLI::App& app) {
       ->group(group);
   app.add_option("--act-ranges", ranges, "folder that nibble calibrate wrote: ranges for int8:static")
       ->group(group);
+  app.add_option("--act-range", rule,
+                 "how they follow from it: minmax (default), momentum, percentile=99.9, std=6, mse, entropy")
+      ->group(group);
 }
 
 std::optional<ActivationPlan> ActivationOptions::plan() const {
   if (word.empty()) {
-    if (!keep.empty() || !ranges.empty())
-      throw Error(ErrorKind::usage, "--act-keep and --act-ranges need --activations", "");
+    if (!keep.empty() || !ranges.empty() || !rule.empty())
+      throw Error(ErrorKind::usage, "--act-keep, --act-ranges and --act-range need --activations", "");
     return std::nullopt;
   }
   ActivationPlan plan{ActivationScheme::parse(word), keep, {}};
-  if (!ranges.empty()) plan.ranges = ranges_of(ranges);
+  if (!rule.empty() && ranges.empty())
+    throw Error(ErrorKind::usage, "--act-range says what to make of --act-ranges FOLDER", "");
+  if (!ranges.empty())
+    plan.ranges = ranges_of(ranges, RangeRule::parse(rule.empty() ? "minmax" : rule), plan.scheme);
   return plan;
 }
 

@@ -12,7 +12,7 @@ namespace nibble::cli {
 
 /// `--activations` and what goes with it.
 struct ActivationOptions {
-  std::string word, ranges;
+  std::string word, ranges, rule;
   std::vector<std::string> keep;
 
   void add_to(CLI::App& app);

@@ -46,6 +46,8 @@ Run setup(CLI::App& app) {
          "statistics")
       ->required();
   app.add_flag("--no-hessian", o->no_hessian, "leave the Hessians out of the folder (they take most of it)");
+  app.add_flag("--histogram", o->job.histogram,
+               "also how often which values are seen: for static ranges by percentile, mse or entropy");
   app.add_flag("--no-output", o->no_output, "leave out what the output matrix reads, as llama-imatrix does");
   o->words.add_to(app);
   return [o](const Common& common) { calibrate(*o, common); };

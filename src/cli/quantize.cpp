@@ -8,6 +8,10 @@
 #include "cli/job_verb.h"
 #include "cli/output_path.h"
 #include "cli/report.h"
+#include "methods/transforms/channel_transform.h"
+#include "ops/activation_scheme.h"
+#include "pipeline/activation_ranges.h"
+#include "pipeline/calibrate_job.h"
 #include "pipeline/recipe_file.h"
 
 namespace nibble::cli {
@@ -22,6 +26,8 @@ struct Options {
   std::string imatrix, stats;
   std::vector<std::string> with;
   std::string recipe, save_recipe;
+  std::string activations, range;
+  std::vector<std::string> activations_keep;
   std::optional<double> damping;
   std::optional<int> passes;
   CalibrationWords calibration;
@@ -31,7 +37,9 @@ struct Options {
 };
 
 /// What --recipe says, and what the other options say in its place.
-Recipe recipe_of(const Options& o, Recipe r) {
+Recipe recipe_of(const Options& o, const RecipeText& text, Target target) {
+  Recipe r = text.recipe;
+  if (target == Target::gguf && !text.gguf_type.empty()) r.type = text.gguf_type;
   if (!o.type.empty() && !o.to.empty())
     fail(ErrorKind::usage, "both a type ({}) and --to {} are given", o.type, o.to);
   if (!o.type.empty() || !o.to.empty()) r.type = o.to.empty() ? o.type : o.to;
@@ -56,6 +64,13 @@ Recipe recipe_of(const Options& o, Recipe r) {
   if (o.damping) r.options.damping = *o.damping;
   if (o.passes) r.options.passes = *o.passes;
   if (!o.with.empty()) r.with = o.with;
+  if (!o.activations.empty()) r.activations = o.activations;
+  if (!o.range.empty()) r.range = o.range;
+  if (!o.activations_keep.empty()) r.activations_keep = o.activations_keep;
+  if (r.activations.empty() && (!r.activations_keep.empty() || !o.range.empty()))
+    throw Error(ErrorKind::usage, "--act-keep and --act-range need --activations", "");
+  if (!r.activations.empty()) r.activations = ActivationScheme::parse(r.activations).to_string();
+  r.range = RangeRule::parse(r.range).to_string();
   // The solver is a word too: --with awq,gptq.
   std::erase_if(r.with, [&](const std::string& word) {
     const bool is_solver =
@@ -66,19 +81,31 @@ Recipe recipe_of(const Options& o, Recipe r) {
   return r;
 }
 
-/// Where the solver gets its statistics; null if it needs none and none are given.
-std::shared_ptr<StatsSource> statistics(const Options& o, const Recipe& recipe, const Checkpoint& source,
-                                        const Common& common, ThreadPool& pool) {
-  const Needs needs = solver_of(recipe.solver).needs();
+/// Where the solver, the transforms and static ranges get their statistics.
+struct Statistics {
+  std::shared_ptr<StatsSource> source;  ///< null if nothing is needed and nothing is given
+  std::string folder;                   ///< that is not needed any more when the job is done
+};
+
+Statistics statistics(const Options& o, const Recipe& recipe, const Checkpoint& source, const Common& common,
+                      ThreadPool& pool) {
+  const Needs needs = recipe.needs();
   const std::string& text = o.calibration.choice.source;
   if ((o.imatrix.empty() ? 0 : 1) + (o.stats.empty() ? 0 : 1) + (text.empty() ? 0 : 1) > 1)
     throw Error(ErrorKind::usage, "--imatrix, --stats and --calibrate are sources of the same thing",
                 "give one of them");
-  if (!o.imatrix.empty()) return imatrix_stats(o.imatrix);
-  if (!o.stats.empty()) return folder_stats(o.stats, source);
-  if (text.empty() && !needs.importance && !needs.hessian && recipe.with.empty()) return nullptr;
-  return walk_stats(source, o.calibration.text(source, common, pool), needs, o.output + ".hidden.partial",
-                    pool);
+  if (!o.imatrix.empty()) return {imatrix_stats(o.imatrix), {}};
+  if (!o.stats.empty()) return {folder_stats(o.stats, source), {}};
+  if (text.empty() && !needs.any()) return {};
+  CalibrationText words = o.calibration.text(source, common, pool);
+  if (recipe.activations.empty() ||
+      ActivationScheme::parse(recipe.activations).range != ActivationScheme::Range::fixed)
+    return {walk_stats(source, std::move(words), needs, o.output + ".hidden.partial", pool), {}};
+  // Static ranges stand at the file's beginning: they must be known before the first weight is written.
+  const std::string folder = o.output + ".statistics.partial";
+  Progress progress(common.progress_style());
+  run_calibration(source, words, {folder, needs.hessian, needs.histogram}, pool, progress);
+  return {folder_stats(folder, source), folder};
 }
 
 void report(const QuantizationPlan& plan, const Checkpoint& source, const Options& o, const Common& common) {
@@ -89,14 +116,14 @@ void report(const QuantizationPlan& plan, const Checkpoint& source, const Option
 void quantize(const Options& given, const Common& common) {
   Options o = given;
   const RecipeText text = o.recipe.empty() ? RecipeText{} : read_recipe(o.recipe);
-  const Recipe recipe = recipe_of(o, text.recipe);
+  const Target target = target_of(o.output);
+  const Recipe recipe = recipe_of(o, text, target);
   o.calibration.fall_back_on(text.calibration);
   if (!o.save_recipe.empty()) {
     write_text(o.save_recipe, recipe_json({recipe, o.calibration.choice}));
     if (!common.quiet && !common.json) fmt::print(stderr, "{} holds the recipe\n", o.save_recipe);
   }
   const Checkpoint source = open_source(o.input, o.output, o.job);
-  const Target target = target_of(o.output);
   ThreadPool pool(o.threads > 0 ? o.threads : common.threads);
   if (o.search.given()) {
     if (!o.stats.empty() || !o.imatrix.empty() || !o.with.empty() || o.job.dry_run)
@@ -104,15 +131,18 @@ void quantize(const Options& given, const Common& common) {
                   "a search collects its own statistics, and knows no --with and no --dry-run", "");
     const FoundRecipe found =
         search_recipe(source, target, recipe, o.search, o.calibration, o.output, common, pool);
-    const QuantizationPlan plan = plan_quantization(source, target, found.recipe, found.stats);
+    QuantizationPlan plan = plan_quantization(source, target, found.recipe, found.stats);
+    note_activations(plan, pool);
     run_planned(plan, o.output, "quantize", o.job, common, pool);
     std::filesystem::remove_all(found.work);
     report(plan, source, o, common);
     return;
   }
-  auto stats = statistics(o, recipe, source, common, pool);
-  const QuantizationPlan plan = plan_quantization(source, target, recipe, std::move(stats));
+  const Statistics stats = statistics(o, recipe, source, common, pool);
+  QuantizationPlan plan = plan_quantization(source, target, recipe, stats.source);
+  note_activations(plan, pool);
   run_planned(plan, o.output, "quantize", o.job, common, pool);
+  if (!stats.folder.empty() && !o.job.dry_run) std::filesystem::remove_all(stats.folder);
   report(plan, source, o, common);
 }
 
@@ -137,13 +167,24 @@ Run setup(CLI::App& app) {
                  "how codes are chosen: nearest, hqq (no data), gptq (error feedback; needs a text); default "
                  "nearest, in a search gptq");
   std::string names;
-  for (const Preset& p : presets()) names += fmt::format("\n  {:<8} {}", p.name, p.summary);
+  for (const Preset& p : presets()) names += fmt::format("\n  {:<12} {}", p.name, p.summary);
   app.add_option("--recipe", o->recipe, "a recipe file, or one of these; other options change it:" + names);
   app.add_option("--save-recipe", o->save_recipe, "write the recipe that results to this JSON file");
-  app.add_option(
-         "--with", o->with,
-         "combine: transforms before rounding and a solver: awq (channel scales), gptq, hqq; --with awq,gptq")
+  std::string transforms;
+  for (const ChannelTransform* t : channel_transforms())
+    transforms += fmt::format("\n  {:<12} {}", t->name(), t->summary());
+  app.add_option("--with", o->with,
+                 "combine transforms before rounding and a solver, as in --with awq,gptq:" + transforms)
       ->delimiter(',');
+  app.add_option("--activations", o->activations,
+                 "the file asks its runtime (nibble) to round activations so: int8, int8:asym, int8:static, "
+                 "int8:outliers=6, int4 ... (nibble eval --help explains)");
+  app.add_option("--act-keep", o->activations_keep, "matrices whose input stays a float: '*ffn_down'")
+      ->allow_extra_args(false);
+  app.add_option(
+      "--act-range", o->range,
+      "how static ranges follow from the text: minmax (default), momentum, percentile=99.9, std=6, "
+      "mse, entropy");
   app.add_option("--calibrate", o->calibration.choice.source,
                  "text to collect statistics on: a text file, .jsonl, or a folder of them");
   o->calibration.add_to(app);
@@ -177,6 +218,7 @@ const Verb quantize_verb{
     "nibble quantize ./my-llama out/ --to int4:g128:asym --tensor 'lm_head=int8:channel' --keep '*norm*'\n"
     "nibble quantize ./my-llama out.gguf q4_k_m --solver gptq --calibrate text.txt\n"
     "nibble quantize ./my-llama out/ --recipe awq --calibrate text.txt\n"
+    "nibble quantize ./my-llama out/ --recipe static-int8 --act-range percentile=99.99 --calibrate text.txt\n"
     "nibble quantize ./my-llama out.gguf --target-size 3.5G --calibrate text.txt\n"
     "nibble quantize ./my-llama out.gguf q4_k_m --imatrix imatrix.gguf\n"
     "nibble quantize ./my-llama out.gguf q4_k_m --dry-run",

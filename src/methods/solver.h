@@ -13,14 +13,19 @@ namespace nibble {
 
 /// What a solver may know of the data that a matrix multiplies. Empty members were not collected.
 struct Stats {
-  std::span<const float> importance;  ///< [cols] mean squared input, not negative
-  std::span<const float> hessian;     ///< [cols, cols] XᵀX, symmetric, by any common factor
+  std::span<const float> importance = {};  ///< [cols] mean squared input, not negative
+  std::span<const float> hessian = {};     ///< [cols, cols] XᵀX, symmetric, by any common factor
+  std::span<const float> maxima = {};      ///< [cols] largest |input|
 };
 
-/// What a solver asks the calibration pass for.
+/// What a solver, a transform or a static range asks the calibration pass for.
 struct Needs {
   bool importance = false;
   bool hessian = false;
+  bool maxima = false;
+  bool histogram = false;  ///< of the values of an input
+
+  bool any() const noexcept { return importance || hessian || maxima || histogram; }
 };
 
 /// What the user may set; a solver ignores what it has no use for.

@@ -31,7 +31,7 @@ void collect(LayerWalk& walk, const StatsFolder& folder, ThreadPool& pool, Progr
       progress.advance(walk.sequences());
       continue;
     }
-    Collector collector({.hessian = folder.about().hessian}, pool);
+    Collector collector({.hessian = folder.about().hessian, .histogram = folder.about().histogram}, pool);
     walk.observe(part, collector,
                  [&] { progress.advance(1, fmt::format("part {} of {}", part + 1, walk.parts())); });
     folder.write(part, collector.take());
@@ -52,7 +52,8 @@ void run_calibration(const Checkpoint& model, const CalibrationText& text, const
                                  walk.parts() - (options.output_matrix ? 0 : 1),
                                  static_cast<int64_t>(text.sequences.size()),
                                  text.length,
-                                 text.source};
+                                 text.source,
+                                 options.histogram && !imatrix};
   std::optional<StatsFolder> folder;
   try {
     folder = StatsFolder::create(imatrix ? options.output + ".parts.partial" : options.output, about);

@@ -11,6 +11,7 @@ namespace nibble {
 struct CalibrateOptions {
   std::string output;         ///< imatrix (.gguf, .dat), or a folder for all statistics
   bool hessian = true;        ///< in a folder
+  bool histogram = false;     ///< of the values, in a folder: for static ranges
   bool output_matrix = true;  ///< also what the output matrix reads
 };
 

@@ -17,7 +17,9 @@ class FolderStats final : public StatsSource {
     }
   }
 
-  Needs gives() const noexcept override { return {true, folder_.about().hessian}; }
+  Needs gives() const noexcept override {
+    return {true, folder_.about().hessian, true, folder_.about().histogram};
+  }
   std::string identity() const override { return "folder " + folder_.about().identity; }
   std::string description() const override { return folder_.about().description; }
   void enter(int64_t part, const std::function<void()>&) override {
@@ -28,6 +30,8 @@ class FolderStats final : public StatsSource {
   std::optional<KnownInput> find(const CanonicalTensor& t, int64_t expert) override {
     return inputs_.find(t, expert);
   }
+  const InputStats* seen(const CanonicalTensor& t) override { return inputs_.seen(t); }
+  bool rereads() const noexcept override { return true; }
 
  private:
   StatsFolder folder_;

@@ -9,11 +9,16 @@ void FoundInputs::clear() { reset({}); }
 void FoundInputs::reset(std::vector<InputStats> inputs) {
   index_.clear();
   pooled_.clear();
-  importance_.clear();
+  columns_.clear();
   inputs_ = std::move(inputs);
   for (const InputStats& s : inputs_) {
     for (const std::string& reader : s.readers) index_[{reader, s.slice}] = &s;
   }
+}
+
+const InputStats* FoundInputs::seen(const CanonicalTensor& t) const {
+  const auto it = index_.find(std::tuple(t.name, int64_t{0}));
+  return it == index_.end() ? nullptr : it->second;
 }
 
 std::optional<KnownInput> FoundInputs::find(const CanonicalTensor& t, int64_t expert) {
@@ -31,9 +36,12 @@ KnownInput FoundInputs::known(const InputStats& s, const CanonicalTensor& t) {
         fmt::format("{} has {} columns, and the statistics are of {}", t.name, t.shape.cols(), s.cols),
         "the statistics were collected on another model");
   }
-  std::vector<float>& importance = importance_[&s];
-  if (importance.empty()) importance = s.importance();
-  return {&s, {importance, s.hessian}, s.rows, {}};
+  Columns& columns = columns_[&s];
+  if (columns.importance.empty()) {
+    columns.importance = s.importance();
+    if (s.rows > 0) columns.maxima = s.maxima();
+  }
+  return {&s, {columns.importance, s.hessian, columns.maxima}, s.rows, {}};
 }
 
 KnownInput FoundInputs::pooled(const CanonicalTensor& t, const InputStats* seen) {

@@ -16,6 +16,7 @@ class FoundInputs {
   void clear();
   void reset(std::vector<InputStats> inputs);
   /// Nothing where none were collected. Throws Error{bad_input} where they do not fit the matrix.
+  const InputStats* seen(const CanonicalTensor& t) const;
   std::optional<KnownInput> find(const CanonicalTensor& t, int64_t expert);
 
  private:
@@ -25,7 +26,10 @@ class FoundInputs {
   std::vector<InputStats> inputs_;
   std::map<std::tuple<std::string, int64_t>, const InputStats*> index_;
   std::map<std::string, InputStats> pooled_;
-  std::map<const InputStats*, std::vector<float>> importance_;
+  struct Columns {
+    std::vector<float> importance, maxima;
+  };
+  std::map<const InputStats*, Columns> columns_;
 };
 
 }  // namespace nibble

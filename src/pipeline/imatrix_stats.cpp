@@ -14,7 +14,7 @@ class ImatrixStats final : public StatsSource {
   explicit ImatrixStats(const std::string& path)
       : path_(path), imatrix_(read_imatrix(path)), hash_(hash_hex(MappedFile(path).data())) {}
 
-  Needs gives() const noexcept override { return {.importance = true, .hessian = false}; }
+  Needs gives() const noexcept override { return {.importance = true}; }
   std::string identity() const override { return "imatrix " + hash_; }
   std::string description() const override {
     return fmt::format("importance of {} matrices from {}", imatrix_.entries.size(), path_);

@@ -6,6 +6,7 @@
 
 #include "base/hash.h"
 #include "base/interrupt.h"
+#include "model/activation_note.h"
 #include "pipeline/journal.h"
 #include "pipeline/output.h"
 #include "pipeline/solving.h"
@@ -335,6 +336,8 @@ int64_t window_rows(const Format& format, const Shape& shape) {
 JobResult run_job(const QuantizationPlan& plan, const JobOptions& options, ThreadPool& pool,
                   Progress& progress) {
   const auto begin = std::chrono::steady_clock::now();
+  if (!plan.recipe.activations.empty() && plan.file.metadata.count(std::string(activation_note_key)) == 0)
+    fail(ErrorKind::internal, "the plan does not say how activations are to be rounded (note_activations)");
   Output output(plan, options.output, options.shard_size);
   require_disk(preflight(plan, options.output, pool.threads()), options.output, output.already_on_disk());
   output.open(options.fresh);

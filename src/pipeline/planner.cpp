@@ -3,6 +3,7 @@
 #include <map>
 #include <set>
 
+#include "methods/transforms/channel_transform.h"
 #include "pipeline/mix.h"
 
 namespace nibble {
@@ -235,13 +236,6 @@ void add_dropped(const ExportPlan& file, Ledger& ledger) {
   }
 }
 
-/// Says in the output how it was made.
-void record(ExportPlan& file, const std::string& key, const std::string& text) {
-  file.metadata[key] = text;
-  std::erase_if(file.kv, [&](const GgufKv& kv) { return kv.key == key; });
-  if (file.target == Target::gguf) file.kv.push_back(GgufKv::text(key, text));
-}
-
 /// general.file_type of a conversion: what most matrices are.
 int converted_file_type(const Checkpoint& source, const Format* type) {
   if (type != nullptr) return file_type_of(*type);
@@ -251,27 +245,39 @@ int converted_file_type(const Checkpoint& source, const Format* type) {
   return 0;
 }
 
+/// Throws Error{unsupported} if the recipe needs what the statistics do not give.
+void require_statistics(const Recipe& recipe, const Needs& given) {
+  const auto require = [](const std::string& who, const Needs& needs, const Needs& from) {
+    const char* what = needs.hessian && !from.hessian         ? "the Hessian"
+                       : needs.importance && !from.importance ? "the importance"
+                       : needs.maxima && !from.maxima         ? "the largest magnitudes"
+                       : needs.histogram && !from.histogram   ? "the distribution"
+                                                              : nullptr;
+    if (what == nullptr) return;
+    throw Error(ErrorKind::unsupported, fmt::format("{} needs {} of the model's inputs", who, what),
+                "collect it with --calibrate TEXT; solvers without data: nearest, hqq");
+  };
+  require(fmt::format("solver '{}'", recipe.solver), solver_of(recipe.solver).needs(), given);
+  for (const std::string& word : recipe.with) {
+    if (const ChannelTransform* t = find_channel_transform(word))
+      require(fmt::format("transform '{}'", word), t->needs(), given);
+  }
+  require(fmt::format("range rule '{}'", recipe.range), recipe.needs(), given);
+}
+
 }  // namespace
+
+void record(ExportPlan& file, const std::string& key, const std::string& text) {
+  file.metadata[key] = text;
+  std::erase_if(file.kv, [&](const GgufKv& kv) { return kv.key == key; });
+  if (file.target == Target::gguf) file.kv.push_back(GgufKv::text(key, text));
+}
 
 QuantizationPlan plan_quantization(const Checkpoint& source, Target target, const Recipe& asked,
                                    std::shared_ptr<StatsSource> stats) {
   Recipe recipe = asked;
   const Solver& solver = solver_of(recipe.solver);
-  const Needs needs = solver.needs(), given = stats ? stats->gives() : Needs{};
-  if ((needs.importance && !given.importance) || (needs.hessian && !given.hessian)) {
-    throw Error(ErrorKind::unsupported,
-                fmt::format("solver '{}' needs {} of the model's inputs", recipe.solver,
-                            needs.hessian ? "the Hessian" : "the importance"),
-                "collect it with --calibrate TEXT; solvers without data: nearest, hqq");
-  }
-  for (const std::string& transform : recipe.with) {
-    if (transform != "awq")
-      throw Error(ErrorKind::usage, fmt::format("there is no transform '{}'", transform), "there is: awq");
-    if (!given.importance) {
-      throw Error(ErrorKind::unsupported, "AWQ scales are found from the importance of inputs",
-                  "collect it with --calibrate TEXT");
-    }
-  }
+  require_statistics(recipe, stats ? stats->gives() : Needs{});
   if (stats) recipe.statistics = stats->identity();
   Chooser chooser(source, target, recipe);
   const FormatChoice choice = [&](const CanonicalTensor& t, const std::string& name,

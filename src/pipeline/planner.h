@@ -30,6 +30,9 @@ QuantizationPlan plan_quantization(const Checkpoint& source, Target target, cons
 /// `type`, or (null) stays in its float type, f32 where it is quantized. Throws as plan_export does.
 QuantizationPlan plan_conversion(const Checkpoint& source, Target target, const Format* type);
 
+/// Writes a text into the output's metadata, in place of what stands there under that key.
+void record(ExportPlan& file, const std::string& key, const std::string& text);
+
 /// What the machine must have for a plan.
 struct Preflight {
   uint64_t weights = 0;

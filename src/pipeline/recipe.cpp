@@ -5,11 +5,36 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "calibrate/range_rule.h"
+#include "methods/transforms/channel_transform.h"
+#include "ops/activation_scheme.h"
 
 namespace nibble {
 
 bool Recipe::has(std::string_view transform) const {
   return std::find(with.begin(), with.end(), transform) != with.end();
+}
+
+Needs Recipe::needs() const {
+  Needs all = solver_of(solver).needs();
+  for (const std::string& word : with) {
+    const ChannelTransform* transform = find_channel_transform(word);
+    if (transform == nullptr) {
+      std::string names;
+      for (const ChannelTransform* t : channel_transforms())
+        names += (names.empty() ? "" : ", ") + std::string(t->name());
+      throw Error(ErrorKind::usage, fmt::format("there is no transform '{}'", word), "there are: " + names);
+    }
+    const Needs needs = transform->needs();
+    all.importance = all.importance || needs.importance;
+    all.hessian = all.hessian || needs.hessian;
+    all.maxima = all.maxima || needs.maxima;
+  }
+  if (!activations.empty() && ActivationScheme::parse(activations).range == ActivationScheme::Range::fixed) {
+    all.maxima = true;
+    all.histogram = RangeRule::parse(range).wants_histogram();
+  }
+  return all;
 }
 
 std::string Recipe::to_string() const {
@@ -18,6 +43,9 @@ std::string Recipe::to_string() const {
   if (allow_substitution) s += " allow-substitution";
   if (allow_requantize) s += " allow-requantize";
   for (const std::string& transform : with) s += " with=" + transform;
+  if (!activations.empty()) s += " activations=" + activations;
+  for (const std::string& pattern : activations_keep) s += " activations-keep=" + pattern;
+  if (range != Recipe().range) s += " range=" + range;
   s += " solver=" + solver;
   const SolverOptions usual;
   if (options.damping != usual.damping) s += fmt::format(" damping={}", options.damping);

@@ -23,9 +23,17 @@ struct Recipe {
   std::string solver = "nearest";
   SolverOptions options;
   std::vector<std::string> with;  ///< transforms of the model before it is rounded: "awq"
-  std::string statistics;         ///< what they were collected on (StatsSource::identity); empty: none
+  /// How the file asks for its activations to be rounded at run time (ActivationScheme), and which matrices
+  /// keep floats; empty: it does not ask.
+  std::string activations;
+  std::vector<std::string> activations_keep;
+  std::string range = "minmax";  ///< how a static range is found (calibrate/range_rule.h)
+  std::string statistics;        ///< what they were collected on (StatsSource::identity); empty: none
 
   bool has(std::string_view transform) const;
+  /// What the solver, the transforms and static ranges want to know of the data. Throws Error{usage} for a
+  /// word that is none.
+  Needs needs() const;
   /// One line that says it all, for journals and metadata.
   std::string to_string() const;
 };

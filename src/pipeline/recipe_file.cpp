@@ -14,8 +14,8 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 constexpr Preset table[] = {
-#define PRESET(name, type, solver, passes, transforms, summary) \
-  {name, type, solver, passes, transforms, summary},
+#define PRESET(name, type, gguf_type, solver, passes, transforms, activations, summary) \
+  {name, type, gguf_type, solver, passes, transforms, activations, summary},
 #include "pipeline/presets.inc"
 #undef PRESET
 };
@@ -24,6 +24,8 @@ RecipeText of_preset(const Preset& p) {
   RecipeText t;
   t.recipe.type = p.type;
   t.recipe.solver = p.solver;
+  t.recipe.activations = p.activations;
+  t.gguf_type = p.gguf_type;
   if (p.passes >= 0) t.recipe.options.passes = p.passes;
   std::istringstream in{std::string(p.transforms)};
   for (std::string word; std::getline(in, word, ',');) t.recipe.with.push_back(word);
@@ -54,6 +56,12 @@ RecipeText of_json(const Json& j) {
       t.recipe.solver = value.get<std::string>();
     } else if (key == "with") {
       t.recipe.with = value.get<std::vector<std::string>>();
+    } else if (key == "activations") {
+      t.recipe.activations = value.get<std::string>();
+    } else if (key == "activations_keep") {
+      t.recipe.activations_keep = value.get<std::vector<std::string>>();
+    } else if (key == "range") {
+      t.recipe.range = value.get<std::string>();
     } else if (key == "pure") {
       t.recipe.pure = value.get<bool>();
     } else if (key == "damping") {
@@ -104,8 +112,8 @@ RecipeText read_recipe(const std::string& word) {
     fail(ErrorKind::bad_input, "{}: {}", word, e.what());
   } catch (const Error& e) {
     throw Error(e.kind(), fmt::format("{}: {}", word, e.what()),
-                "the keys are type, solver, with, pure, damping, passes, tensor, keep, allow_substitution "
-                "and calibration");
+                "the keys are type, solver, with, pure, damping, passes, tensor, keep, allow_substitution, "
+                "activations, activations_keep, range and calibration");
   }
 }
 
@@ -113,6 +121,9 @@ std::string recipe_json(const RecipeText& t) {
   Json j{{"type", t.recipe.type}, {"solver", t.recipe.solver}};
   if (t.recipe.pure) j["pure"] = true;
   if (!t.recipe.with.empty()) j["with"] = t.recipe.with;
+  if (!t.recipe.activations.empty()) j["activations"] = t.recipe.activations;
+  if (!t.recipe.activations_keep.empty()) j["activations_keep"] = t.recipe.activations_keep;
+  if (t.recipe.range != Recipe().range) j["range"] = t.recipe.range;
   j["damping"] = t.recipe.options.damping;
   j["passes"] = t.recipe.options.passes;
   for (const Recipe::Override& o : t.recipe.overrides) {

@@ -2,26 +2,39 @@
 
 #include <algorithm>
 
-#include "methods/transforms/channel_scales.h"
 #include "model/load.h"
 #include "model/rewrite.h"
 
 namespace nibble {
 namespace {
 
-constexpr int64_t sampled_rows = 128;
-
-/// Evenly spaced rows of the canonical matrix.
-std::vector<float> sample_rows(const Checkpoint& model, const CanonicalTensor& t) {
-  const int64_t rows = t.shape.rows(), cols = t.shape.cols(), count = std::min(rows, sampled_rows);
-  std::vector<float> x(static_cast<size_t>(count * cols));
-  for (int64_t i = 0; i < count; ++i) model.read_rows(t, i * rows / count, 1, x.data() + i * cols);
-  return x;
-}
-
 bool stands_as_rows(const CanonicalTensor& t) { return t.rewrite != Rewrite::transpose; }
 
+/// Statistics of an input that was divided by scales.
+class DividedStats {
+ public:
+  DividedStats(const Stats& stats, std::span<const float> scale)
+      : importance_(stats.importance.begin(), stats.importance.end()),
+        hessian_(stats.hessian.begin(), stats.hessian.end()),
+        maxima_(stats.maxima.begin(), stats.maxima.end()) {
+    const size_t n = scale.size();
+    for (size_t i = 0; i < importance_.size(); ++i) importance_[i] /= scale[i] * scale[i];
+    for (size_t i = 0; i < hessian_.size(); ++i) hessian_[i] /= scale[i / n] * scale[i % n];
+    for (size_t i = 0; i < maxima_.size(); ++i) maxima_[i] /= scale[i];
+  }
+  Stats view() const { return {importance_, hessian_, maxima_}; }
+
+ private:
+  std::vector<float> importance_, hessian_, maxima_;
+};
+
 }  // namespace
+
+PartScaling::PartScaling(const QuantizationPlan& plan) : plan_(plan) {
+  for (const std::string& word : plan.recipe.with) {
+    if (const ChannelTransform* t = find_channel_transform(word)) transforms_.push_back(t);
+  }
+}
 
 const ExportTensor* PartScaling::exported(const std::string& canonical) const {
   for (const ExportTensor& t : plan_.file.tensors) {
@@ -37,7 +50,7 @@ bool PartScaling::can_scale(const ScalableInput& input) const {
     const CanonicalTensor* t = model.find(name);
     const ExportTensor* e = exported(name);
     if (t == nullptr || e == nullptr || !stands_as_rows(*t)) return false;
-    gains = gains || !is_plain_float(e->format->spec());
+    gains = gains || !is_plain_float(e->format->spec()) || !plan_.recipe.activations.empty();
   }
   const CanonicalTensor* maker = model.find(input.maker);
   if (maker == nullptr || exported(input.maker) == nullptr || !stands_as_rows(*maker)) return false;
@@ -50,7 +63,7 @@ void PartScaling::begin(int64_t part, ThreadPool& pool) {
   scales_.clear();
   factors_.clear();
   const Checkpoint& model = plan_.file.checkpoint();
-  if (!plan_.recipe.has("awq") || part < 0) return;
+  if (transforms_.empty() || part < 0) return;
   BuildOptions options;
   options.decoded_bytes = 0;
   options.part = part < model.hparams().layers ? ProgramPart::only_layer(part) : ProgramPart::only_head();
@@ -91,29 +104,44 @@ void PartScaling::keep_gain(const ScalableInput& input, std::vector<float>& scal
   }
 }
 
-void PartScaling::choose(const ScalableInput& input, std::vector<float>& scale, ThreadPool& pool) {
+/// The readers with their columns times `scale` (empty: as they are).
+std::vector<InputReader> PartScaling::readers_of(const ScalableInput& input,
+                                                 const std::vector<float>& scale) const {
   const Checkpoint& model = plan_.file.checkpoint();
-  std::vector<std::vector<float>> samples;
-  std::vector<ScaledReader> readers;
-  std::optional<KnownInput> known;
-  samples.reserve(input.readers.size());
+  std::vector<InputReader> readers;
   for (const std::string& name : input.readers) {
     const CanonicalTensor& t = model.at(name);
-    if (!known) known = plan_.stats->find(t, 0);
-    const Format& format = *exported(name)->format;
-    if (is_plain_float(format.spec())) continue;
-    samples.push_back(sample_rows(model, t));
-    readers.push_back({samples.back(), format});
+    readers.push_back({*exported(name)->format, t.shape.rows(), [&](int64_t row, int64_t n, float* out) {
+                         model.read_rows(t, row, n, out);
+                         if (!scale.empty())
+                           multiply_columns({out, static_cast<size_t>(n * t.shape.cols())}, scale);
+                       }});
+  }
+  return readers;
+}
+
+void PartScaling::choose(const ScalableInput& input, std::vector<float>& scale, ThreadPool& pool) {
+  std::optional<KnownInput> known;
+  for (const std::string& name : input.readers) {
+    if (!known) known = plan_.stats->find(plan_.file.checkpoint().at(name), 0);
   }
   if (!known || known->stats.importance.empty()) return;
-  ChannelScales found = search_awq_scales(readers, known->stats, pool);
-  if (found.exponent == 0) return;
-  scale = std::move(found.scale);
-  keep_gain(input, scale);
-  for (const std::string& name : input.readers) {
-    notes_[exported(name)->name] = fmt::format("AWQ scales, exponent {:.2f}: {:.3f} of the error of rounding",
-                                               found.exponent, found.error / found.unscaled_error);
+  std::string note;
+  std::vector<float> product;
+  for (const ChannelTransform* transform : transforms_) {
+    std::optional<DividedStats> divided;
+    if (!product.empty()) divided.emplace(known->stats, product);
+    const ChannelChoice found =
+        transform->choose(readers_of(input, product), divided ? divided->view() : known->stats, pool);
+    if (found.scale.empty()) continue;
+    if (product.empty()) product.assign(found.scale.size(), 1.0f);
+    for (size_t i = 0; i < product.size(); ++i) product[i] *= found.scale[i];
+    note += (note.empty() ? "" : "; ") + found.note;
   }
+  if (product.empty()) return;
+  scale = std::move(product);
+  keep_gain(input, scale);
+  for (const std::string& name : input.readers) notes_[exported(name)->name] = note;
 }
 
 void PartScaling::search(ThreadPool& pool) {

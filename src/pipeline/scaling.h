@@ -5,17 +5,19 @@
 #include <vector>
 
 #include "base/pool.h"
+#include "methods/transforms/channel_transform.h"
 #include "model/scalable_inputs.h"
 #include "pipeline/planner.h"
 
 namespace nibble {
 
-/// Channel scales of a part of the model (methods/transforms/channel_scales.h), as they are applied to the
-/// weights on their way from the source to the solver. Not safe from several threads but for rescale().
+/// Channel scales of a part of the model, by the recipe's transforms one after another
+/// (methods/transforms/channel_transform.h), as they are applied to the weights on their way from the source
+/// to the solver. Not safe from several threads but for rescale().
 class PartScaling {
  public:
   /// The plan must outlive it.
-  explicit PartScaling(const QuantizationPlan& plan) : plan_(plan) {}
+  explicit PartScaling(const QuantizationPlan& plan);
 
   /// Looks which inputs of the part can be scaled. What touches() says holds from here on.
   void begin(int64_t part, ThreadPool& pool);
@@ -41,9 +43,11 @@ class PartScaling {
   const ExportTensor* exported(const std::string& canonical) const;
   bool can_scale(const ScalableInput& input) const;
   void choose(const ScalableInput& input, std::vector<float>& scale, ThreadPool& pool);
+  std::vector<InputReader> readers_of(const ScalableInput& input, const std::vector<float>& scale) const;
   void keep_gain(const ScalableInput& input, std::vector<float>& scale) const;
 
   const QuantizationPlan& plan_;
+  std::vector<const ChannelTransform*> transforms_;
   std::vector<ScalableInput> inputs_;
   std::vector<std::vector<float>> scales_;  ///< of each input; empty until search()
   std::map<std::string, Factors> factors_;  ///< by canonical name

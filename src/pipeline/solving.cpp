@@ -63,7 +63,7 @@ void Solving::scale(KnownInput& k, std::span<const float> columns) {
     for (size_t i = 0; i < importance.size(); ++i) importance[i] *= inverse[i] * inverse[i];
     for (size_t i = 0; i < hessian.size(); ++i) hessian[i] *= inverse[i / n] * inverse[i % n];
   }
-  k.stats = {importance, hessian};
+  k.stats = {importance, hessian, {}};
 }
 
 /// A row that is looked up meets what reads it; one that is multiplied as well, the output's input too.
@@ -78,11 +78,11 @@ KnownInput Solving::input_of(const ExportTensor& t, int64_t expert) {
   }
   if (looked_up_.empty()) looked_up_ = embedding_hessian(plan_.file.checkpoint(), pool_);
   if (looked_up_.empty()) return found ? *found : KnownInput{};
-  if (!found) return {&looked_up_, {{}, looked_up_}, 0, {}};
+  if (!found) return {&looked_up_, {.hessian = looked_up_}, 0, {}};
   tied_.assign(looked_up_.size(), 0.0f);
   add_in_units(tied_, looked_up_, t.shape.cols());
   add_in_units(tied_, found->stats.hessian, t.shape.cols());
-  return {&tied_, {{}, tied_}, found->tokens, {}};
+  return {&tied_, {.hessian = tied_}, found->tokens, {}};
 }
 
 Solving::How Solving::of(const ExportTensor& t, int64_t expert) {

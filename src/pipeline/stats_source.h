@@ -6,6 +6,7 @@
 #include <string>
 
 #include "base/pool.h"
+#include "calibrate/input_stats.h"
 #include "calibrate/text.h"
 #include "methods/solver.h"
 #include "model/checkpoint.h"
@@ -40,6 +41,10 @@ class StatsSource {
   /// Statistics of a matrix (of an expert, where it is a stack) of the part at hand. Nothing where none were
   /// collected. Throws Error{bad_input} where they do not fit the matrix.
   virtual std::optional<KnownInput> find(const CanonicalTensor& t, int64_t expert) = 0;
+  /// All that is known of the input of a matrix of the part at hand; null where nothing was collected.
+  virtual const InputStats* seen(const CanonicalTensor&) { return nullptr; }
+  /// Whether parts may be entered again from the first one on.
+  virtual bool rereads() const noexcept { return false; }
   /// The job is complete: working files go away.
   virtual void finish() {}
   /// Disk and memory (beyond mapped files) that it takes.

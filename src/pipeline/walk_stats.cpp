@@ -12,7 +12,7 @@ class WalkStats final : public StatsSource {
   WalkStats(const Checkpoint& model, CalibrationText text, Needs needs, std::string scratch, ThreadPool& pool)
       : model_(model), text_(std::move(text)), needs_(needs), scratch_(std::move(scratch)), pool_(pool) {}
 
-  Needs gives() const noexcept override { return {true, needs_.hessian}; }
+  Needs gives() const noexcept override { return {true, needs_.hessian, true}; }
   std::string identity() const override { return "text " + text_.hash; }
   std::string description() const override { return text_.description; }
   uint64_t steps() const noexcept override {

@@ -8,6 +8,7 @@
 
 #include "calibrate/made_models.h"
 #include "support/checkpoint_maker.h"
+#include "support/patch.h"
 #include "support/scratch.h"
 
 namespace nibble {
@@ -17,14 +18,14 @@ namespace fs = std::filesystem;
 using test::file_bytes;
 using test::thrown_by;
 
-InputStats made_stats(int64_t cols, bool hessian, uint64_t seed) {
+InputStats made_stats(int64_t cols, bool hessian, uint64_t seed, bool histogram = false) {
   ThreadPool pool(1);
   Rng rng(seed);
   std::vector<float> x(static_cast<size_t>(cols * 7));
   for (float& v : x) v = static_cast<float>(rng.normal());
   InputStats s;
   s.readers = {"blk.0.attn_q.weight", "blk.0.attn_k.weight"};
-  add_rows(s, {x.data(), 7, cols}, {.hessian = hessian}, pool);
+  add_rows(s, {x.data(), 7, cols}, {.hessian = hessian, .histogram = histogram}, pool);
   finish_stats(s);
   return s;
 }
@@ -39,6 +40,10 @@ void expect_equal(const InputStats& a, const InputStats& b) {
   EXPECT_EQ(a.min, b.min);
   EXPECT_EQ(a.max, b.max);
   EXPECT_EQ(a.hessian, b.hessian);
+  EXPECT_EQ(a.running_low, b.running_low);
+  EXPECT_EQ(a.running_high, b.running_high);
+  EXPECT_EQ(a.values.x, b.values.x);
+  EXPECT_EQ(a.values.weight, b.values.weight);
 }
 
 class Folder : public testing::Test {
@@ -63,6 +68,22 @@ class Folder : public testing::Test {
   test::Scratch scratch_;
   const std::string path_ = scratch_.file("stats"), part_ = path_ + "/part-000.safetensors";
 };
+
+TEST_F(Folder, HistogramsAreWrittenAndRead) {
+  StatsFolder::About a = about("with values", 1);
+  a.histogram = true;
+  const StatsFolder f = StatsFolder::create(path_, a);
+  const InputStats stats = made_stats(5, true, 1, true);
+  ASSERT_EQ(stats.values.x.size(), 35u);
+  f.write(0, {&stats, 1});
+  expect_equal(StatsFolder::open(path_).read(0).at(0), stats);
+  // Values must ascend, and be counted.
+  for (const char* name : {"input.0.values", "input.0.counts"}) {
+    test::patch_tensor(part_, name, [](std::vector<float>& x, int64_t) { x[1] = -1e9f; });
+    EXPECT_TRUE(thrown_by([&] { StatsFolder::open(path_).read(0); }).says("no histogram")) << name;
+    f.write(0, {&stats, 1});
+  }
+}
 
 TEST_F(Folder, WhatIsWrittenIsRead) {
   made();
@@ -174,7 +195,7 @@ TEST_F(Folder, WhatIsNoFolderOfStatisticsIsNamed) {
     EXPECT_EQ(e.kind, ErrorKind::bad_input) << text.substr(0, 200);
     EXPECT_TRUE(e.says(path_)) << e.message;
   }
-  spill("statistics.json", with("\"nibble_statistics\": 1", "\"nibble_statistics\": 2"));
+  spill("statistics.json", with("\"nibble_statistics\": 2", "\"nibble_statistics\": 2"));
   EXPECT_EQ(thrown_by([&] { StatsFolder::open(path_); }).kind, ErrorKind::unsupported);
 }
 

@@ -7,7 +7,7 @@
 #include "base/error.h"
 #include "base/rng.h"
 #include "methods/transforms/channel_scales.h"
-#include "methods/transforms/smooth.h"
+#include "methods/transforms/smoothquant.h"
 
 namespace nibble {
 namespace {

@@ -11,7 +11,7 @@
 #include "base/rng.h"
 #include "methods/transforms/channel_scales.h"
 #include "methods/transforms/rotation.h"
-#include "methods/transforms/smooth.h"
+#include "methods/transforms/smoothquant.h"
 #include "model/checkpoint.h"
 #include "model/executor.h"
 #include "model/rewrites/activations.h"

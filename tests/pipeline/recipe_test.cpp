@@ -5,6 +5,8 @@
 #include <fstream>
 
 #include "base/error.h"
+#include "methods/transforms/channel_transform.h"
+#include "ops/activation_scheme.h"
 #include "pipeline/recipe_file.h"
 #include "support/scratch.h"
 
@@ -36,13 +38,39 @@ TEST(Recipe, SaysItAllInOneLine) {
   EXPECT_NE(a.to_string(), b.to_string());
 }
 
+TEST(Recipe, TellsWhatItNeedsToKnow) {
+  Recipe r;
+  EXPECT_FALSE(r.needs().any());
+  r.solver = "gptq";
+  EXPECT_TRUE(r.needs().hessian);
+  r.solver = "nearest";
+  r.with = {"awq"};
+  EXPECT_TRUE(r.needs().importance && !r.needs().maxima);
+  r.with = {"smoothquant"};
+  EXPECT_TRUE(r.needs().maxima && !r.needs().importance);
+  r.with = {"smooth"};
+  EXPECT_THROW(r.needs(), Error);
+  r.with.clear();
+  r.activations = "int8";
+  EXPECT_FALSE(r.needs().any());
+  r.activations = "int8:static";
+  EXPECT_TRUE(r.needs().maxima && !r.needs().histogram);
+  r.range = "entropy";
+  EXPECT_TRUE(r.needs().histogram);
+}
+
 TEST(RecipeFile, PresetsNameTypesSolversAndTransformsThatThereAre) {
   EXPECT_GE(presets().size(), 6U);
   for (const Preset& p : presets()) {
     const RecipeText t = read_recipe(std::string(p.name));
     EXPECT_NO_THROW(solver_of(t.recipe.solver)) << p.name;
     EXPECT_NO_THROW(format_of(t.recipe.type.empty() ? "q4_k" : t.recipe.type)) << p.name;
-    for (const std::string& word : t.recipe.with) EXPECT_EQ(word, "awq");
+    EXPECT_NO_THROW(format_of(t.gguf_type.empty() ? "q4_k" : t.gguf_type)) << p.name;
+    for (const std::string& word : t.recipe.with) EXPECT_NE(find_channel_transform(word), nullptr) << word;
+    if (!t.recipe.activations.empty()) {
+      EXPECT_EQ(ActivationScheme::parse(t.recipe.activations).to_string(), t.recipe.activations);
+    }
+    EXPECT_NO_THROW(t.recipe.needs()) << p.name;
   }
   EXPECT_EQ(read_recipe("gptq").recipe.options.passes, 0);
 }
@@ -54,6 +82,9 @@ TEST(RecipeFile, ReadsWhatItWrites) {
   t.recipe.with = {"awq"};
   t.recipe.options = {0.02, 3};
   t.recipe.overrides = {{"lm_head", "int8:channel"}, {"*norm*", "keep"}};
+  t.recipe.activations = "int8:static";
+  t.recipe.activations_keep = {"*ffn_down"};
+  t.recipe.range = "std=6";
   t.calibration = {"wiki.txt", 64, 256, 7};
   const test::Scratch scratch;
   const std::string path = scratch.file("recipe.json");

@@ -9,7 +9,7 @@ namespace {
 class Gptq final : public Solver {
  public:
   std::string_view name() const noexcept override { return "gptq"; }
-  Needs needs() const noexcept override { return {.importance = false, .hessian = true}; }
+  Needs needs() const noexcept override { return {.hessian = true}; }
 
   std::shared_ptr<const Prepared> prepare(const Stats& stats, const SolverOptions& options,
                                           ThreadPool& pool) const override {

@@ -1,7 +1,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "methods/transforms/channel_scales.h"
+#include "methods/transforms/channel_transform.h"
 
 namespace nibble {
 namespace {
@@ -121,6 +121,50 @@ void multiply_columns(std::span<float> weights, std::span<const float> scale) {
 void divide_rows(std::span<float> weights, std::span<const float> scale) {
   const size_t cols = weights.size() / scale.size();
   for (size_t i = 0; i < weights.size(); ++i) weights[i] /= scale[i / cols];
+}
+
+namespace {
+
+/// Evenly spaced rows of a reader: what the search looks at.
+std::vector<float> read_sample(const InputReader& r, int64_t cols) {
+  const int64_t count = std::min(r.rows, sampled_rows);
+  std::vector<float> x(static_cast<size_t>(count * cols));
+  for (int64_t i = 0; i < count; ++i) r.read(i * r.rows / count, 1, x.data() + i * cols);
+  return x;
+}
+
+class Awq final : public ChannelTransform {
+ public:
+  std::string_view name() const noexcept override { return "awq"; }
+  std::string_view summary() const noexcept override {
+    return "activation-aware channel scales (arXiv 2306.00978)";
+  }
+  Needs needs() const noexcept override { return {.importance = true}; }
+  ChannelChoice choose(std::span<const InputReader> readers, const Stats& stats,
+                       ThreadPool& pool) const override {
+    std::vector<std::vector<float>> samples;
+    std::vector<ScaledReader> scaled;
+    samples.reserve(readers.size());
+    for (const InputReader& r : readers) {
+      if (is_plain_float(r.format.spec())) continue;
+      samples.push_back(read_sample(r, static_cast<int64_t>(stats.importance.size())));
+      scaled.push_back({samples.back(), r.format});
+    }
+    if (scaled.empty()) return {};
+    ChannelScales found = search_awq_scales(scaled, stats, pool);
+    if (found.exponent == 0) return {};
+    return {std::move(found.scale),
+            fmt::format("AWQ scales, exponent {:.2f}: {:.3f} of the error of rounding", found.exponent,
+                        found.error / found.unscaled_error)};
+  }
+};
+
+}  // namespace
+
+const ChannelTransform& awq_transform();
+const ChannelTransform& awq_transform() {
+  static const Awq transform;
+  return transform;
 }
 
 }  // namespace nibble

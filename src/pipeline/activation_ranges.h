@@ -1,0 +1,25 @@
+#pragma once
+
+#include <map>
+#include <span>
+#include <string>
+
+#include "calibrate/range_rule.h"
+#include "pipeline/planner.h"
+
+namespace nibble {
+
+/// Ranges of inputs by the name of the node that reads them, as an ActivationPlan wants them.
+using InputRanges = std::map<std::string, InputRange, std::less<>>;
+
+/// Adds the ranges of what was seen. Throws as find_range does.
+void add_ranges(InputRanges& ranges, const InputStats& seen, const RangeRule& rule,
+                const ActivationScheme& scheme);
+
+/// Writes into the plan's metadata how the activations are to be rounded, as its recipe has it; nothing
+/// where the recipe is silent. Static ranges come from the plan's statistics, those of scaled inputs divided
+/// by the scales. Throws Error{usage} for a rule that cannot be used on scaled inputs, Error{unsupported} for
+/// statistics that tell of no ranges.
+void note_activations(QuantizationPlan& plan, ThreadPool& pool);
+
+}  // namespace nibble
