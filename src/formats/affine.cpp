@@ -8,6 +8,7 @@
 #include "formats/grid_search.h"
 #include "formats/histogram.h"
 #include "formats/packing.h"
+#include "formats/plain_weights.h"
 
 namespace nibble {
 namespace {
@@ -84,7 +85,11 @@ class AffineFormat final : public Format {
       params.as<Grid>() = make_grid(load(planes));
       return;
     }
-    const GridData data{x, importance, n};
+    const bool silent =
+        importance == nullptr || std::none_of(importance, importance + n, [](float w) { return w > 0; });
+    std::vector<float> plain(silent && weighs() ? static_cast<size_t>(n) : 0);
+    if (!plain.empty()) fitting::plain_weights({x, plain.size()}, nullptr, plain);
+    const GridData data{x, plain.empty() ? importance : plain.data(), n};
     params.as<Grid>() = make_grid(choose(data, min_max(x, n)));
   }
 
@@ -129,7 +134,8 @@ class AffineFormat final : public Format {
     explicit Pass(const AffineFormat& format) : format_(format) {}
     void add(std::span<const float> x) override { seen_.add(x); }
     void finish(std::byte* const* planes) override {
-      const Histogram::Points p = seen_.points();
+      Histogram::Points p = seen_.points();
+      if (format_.weighs()) fitting::plain_weights(p.x, p.weight.data(), p.weight);
       const GridData data{p.x.data(), p.weight.data(), static_cast<int64_t>(p.x.size())};
       format_.store(format_.choose(data, {seen_.min(), seen_.max()}), planes);
     }
@@ -139,6 +145,8 @@ class AffineFormat final : public Format {
     Histogram seen_;
   };
 
+  // At 8 bits nothing is shrunk.
+  bool weighs() const { return !o_.minmax && o_.bits < 8; }
   bool raw_int8() const { return o_.bits == 8 && o_.zero == Zero::none; }
 
   static void flip_signs(std::byte* codes, int64_t n) {

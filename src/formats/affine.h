@@ -13,7 +13,9 @@ namespace nibble {
 ///    negative, which turns the longer side of the range to where the weights need it.
 ///  - `asym`: an integer z in [0, 2^B - 1]; with `zf` a real one in the type of the scales (as HQQ has it).
 ///  - `f16` (default), `f32`, `bf16`: the type of the scales.
-///  - parameters minimize the (importance-weighted) squared error; with `minmax` they follow from the ends of
+///  - parameters minimize the squared error, weighted by the importance, or (below 8 bits) by plain_weights.h
+///  where none is
+///    given; with `minmax` they follow from the ends of
 ///    the data as in the textbook (Jacob et al. 2018, arXiv 1712.05877): s = max|x| / (2^(B-1) - 1), or
 ///    s = (max(x, 0) - min(x, 0)) / (2^B - 1), z = round(-min / s).
 ///

@@ -12,7 +12,7 @@ namespace {
 namespace fs = std::filesystem;
 
 /// Raised whenever the bytes that a recipe leads to change.
-constexpr int bytes_version = 3;
+constexpr int bytes_version = 4;
 
 std::string describe_source(const Checkpoint& source) {
   std::string text;

@@ -195,7 +195,7 @@ TEST_F(Folder, WhatIsNoFolderOfStatisticsIsNamed) {
     EXPECT_EQ(e.kind, ErrorKind::bad_input) << text.substr(0, 200);
     EXPECT_TRUE(e.says(path_)) << e.message;
   }
-  spill("statistics.json", with("\"nibble_statistics\": 2", "\"nibble_statistics\": 2"));
+  spill("statistics.json", with("\"nibble_statistics\": 2", "\"nibble_statistics\": 3"));
   EXPECT_EQ(thrown_by([&] { StatsFolder::open(path_); }).kind, ErrorKind::unsupported);
 }
 

@@ -9,6 +9,7 @@
 #include "formats/grid_search.h"
 #include "formats/histogram.h"
 #include "formats/packing.h"
+#include "formats/plain_weights.h"
 
 namespace nibble {
 namespace {
@@ -166,8 +167,10 @@ TEST(Affine, SearchIsNeverWorseThanMinMax) {
       const Format& plain = format_of(word + ":minmax");
       for (size_t g = 0; g < 64; ++g) {  // group by group, not only on average
         const std::span<const float> group(x.data() + g * 128, 128);
-        const double e = squared_error(group, decoded(encode_nearest(search, Shape{128}, group)));
-        const double m = squared_error(group, decoded(encode_nearest(plain, Shape{128}, group)));
+        std::vector<float> w(128);
+        fitting::plain_weights(group, nullptr, w);
+        const double e = squared_error(group, decoded(encode_nearest(search, Shape{128}, group)), w);
+        const double m = squared_error(group, decoded(encode_nearest(plain, Shape{128}, group)), w);
         EXPECT_LE(e, m * 1.0001) << word << " group " << g;
       }
     }
@@ -220,6 +223,28 @@ TEST(Affine, SearchIsNearTheOptimum) {
     }
     EXPECT_LE(found_sym, best_sym * 1.05) << bits << " bits";
     EXPECT_LE(found_asym, best_asym * 1.08) << bits << " bits";
+  }
+}
+
+// What plain_weights.h is for: the least squared error shrinks, these weights do not.
+TEST(Affine, KeepsTheLengthOfWhatItApproximates) {
+  const Shape shape{64, 512};
+  const auto x = gaussian(shape.elements(), 77);
+  const std::vector<float> even(512, 1.0f);
+  const auto length = [&](const std::vector<float>& y) {
+    double xy = 0, xx = 0;
+    for (size_t i = 0; i < x.size(); ++i) {
+      xy += double{x[i]} * y[i];
+      xx += double{x[i]} * x[i];
+    }
+    return xy / xx;
+  };
+  for (const char* word : {"int2:g64:asym", "int3:g128", "int3:g128:asym:zf", "int4:channel"}) {
+    const Format& f = format_of(word);
+    const double own = length(decoded(encode_nearest(f, shape, x)));
+    const double least_squares = length(decoded(encode_nearest(f, shape, x, even)));
+    EXPECT_LT(least_squares, 0.994) << word;
+    EXPECT_LT(std::fabs(1 - own), 0.7 * (1 - least_squares)) << word;
   }
 }
 

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "formats/plain_weights.h"
 #include "kernels/encode.h"
 #include "methods/solver.h"
 
@@ -26,7 +27,8 @@ float shrink(float r, float beta) noexcept {
 }
 
 /// Half-quadratic quantization (Badri and Shaji, mobiusml/hqq, 2023): parameters of a block for the least sum
-/// of |w - decoded w|^p, p < 1, which cares less about the few weights that lie far out. The error is split:
+/// of |w - decoded w|^p, p < 1, which cares less about the few weights that lie far out; each weighted as in
+/// formats/plain_weights.h, since a sum that shrinks what it approximates gains nothing. The error is split:
 /// a sparse part e, found by shrinking, and what is left of the weights, to which the format's own
 /// least-squares fit is made. Needs no data. Where fit has nothing to choose the outcome is that of
 /// `nearest`.
@@ -51,8 +53,9 @@ class Hqq final : public Solver {
 
  private:
   struct Work {
-    explicit Work(size_t n) : target(n), values(n), codes(n), trial(std::make_unique<Params[]>(2)) {}
-    std::vector<float> target, values;
+    explicit Work(size_t n)
+        : target(n), values(n), weight(n), codes(n), trial(std::make_unique<Params[]>(2)) {}
+    std::vector<float> target, values, weight;
     std::vector<Code> codes;
     std::unique_ptr<Params[]> trial;  ///< the best so far, and the next
   };
@@ -60,14 +63,19 @@ class Hqq final : public Solver {
   static double loss(const Format& format, const float* x, int64_t n, const Params& params, Work& work) {
     format.round(x, 0, n, params, work.codes.data(), work.values.data());
     double sum = 0;
-    for (int64_t i = 0; i < n; ++i) sum += norm(x[i] - work.values[static_cast<size_t>(i)]);
+    for (int64_t i = 0; i < n; ++i) {
+      const auto at = static_cast<size_t>(i);
+      sum += double{work.weight[at]} * norm(x[i] - work.values[at]);
+    }
     return sum;
   }
 
   static const Params& choose(const Format& format, const BlockFitter& fitter, const float* x, int64_t n,
                               const std::byte* const* planes, Work& work) {
     Params &best = work.trial[0], &next = work.trial[1];
-    fitter.fit(x, nullptr, n, planes, best);
+    const auto size = static_cast<size_t>(n);
+    fitting::plain_weights({x, size}, nullptr, std::span(work.weight).first(size));
+    fitter.fit(x, work.weight.data(), n, planes, best);
     double least = loss(format, x, n, best, work);
     if (n == 1) return best;
     double square = 0;
@@ -85,7 +93,7 @@ class Hqq final : public Solver {
         const float r = (x[i] - work.values[static_cast<size_t>(i)]) / unit;
         work.target[static_cast<size_t>(i)] = x[i] - unit * shrink(r, beta);
       }
-      fitter.fit(work.target.data(), nullptr, n, planes, next);
+      fitter.fit(work.target.data(), work.weight.data(), n, planes, next);
       const double l = loss(format, x, n, next, work);
       worse = l < least ? 0 : worse + 1;
       if (l < least) {
