@@ -8,11 +8,11 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
-#include <filesystem>
 
 #include "base/error.h"
 #include "base/hash.h"
 #include "base/interrupt.h"
+#include "model/checkpoint_identity.h"
 #include "model/executor.h"
 #include "model/load.h"
 
@@ -77,13 +77,8 @@ class Scratch {
 
 std::string identity_of(const Checkpoint& model, std::span<const Sequence> sequences) {
   Hasher hasher;
-  for (const std::string& file : model.file().files()) {
-    struct stat info {};
-    if (stat(file.c_str(), &info) != 0) refuse("look at", file);
-    const std::string text = fmt::format("{} {} {}.{:09}\n", std::filesystem::absolute(file).string(),
-                                         info.st_size, info.st_mtim.tv_sec, info.st_mtim.tv_nsec);
-    hasher.update(std::as_bytes(std::span(text)));
-  }
+  const std::string files = files_state(model);
+  hasher.update(std::as_bytes(std::span(files)));
   for (const Sequence& s : sequences) {
     const auto length = static_cast<int64_t>(s.size());
     hasher.update(std::as_bytes(std::span(&length, 1)));

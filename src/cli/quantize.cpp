@@ -9,6 +9,7 @@
 #include "cli/output_path.h"
 #include "cli/report.h"
 #include "methods/transforms/channel_transform.h"
+#include "model/checkpoint_identity.h"
 #include "ops/activation_scheme.h"
 #include "pipeline/activation_ranges.h"
 #include "pipeline/calibrate_job.h"
@@ -108,9 +109,27 @@ Statistics statistics(const Options& o, const Recipe& recipe, const Checkpoint& 
   return {folder_stats(folder, source), folder};
 }
 
-void report(const QuantizationPlan& plan, const Checkpoint& source, const Options& o, const Common& common) {
+/// Says in the output which source it is of.
+void record_source(QuantizationPlan& plan, const Options& o, const Common& common, ThreadPool& pool) {
+  if (o.job.dry_run) return;
+  const Checkpoint& source = plan.file.checkpoint();
+  uint64_t total = 0;
+  for (const std::string& file : source.file().files()) total += std::filesystem::file_size(file);
+  Progress progress(common.progress_style());
+  progress.start("hashing the source", total, "B");
+  record(plan.file, "nibble.source", content_hash(source, pool, [&](uint64_t n) { progress.advance(n); }));
+  progress.finish();
+}
+
+/// Notes, runs and cleans up; `work` (may be empty) is a folder of the job.
+void run_quantization(QuantizationPlan plan, const Options& o, const std::string& work, const Common& common,
+                      ThreadPool& pool) {
+  note_activations(plan, pool);
+  record_source(plan, o, common, pool);
+  run_planned(plan, o.output, "quantize", o.job, common, pool);
+  if (!work.empty() && !o.job.dry_run) std::filesystem::remove_all(work);
   if (o.report.output.empty() || o.job.dry_run) return;
-  write_report(open_checkpoint(o.output), source, o.report, &plan.ledger, common);
+  write_report(open_checkpoint(o.output), plan.file.checkpoint(), o.report, &plan.ledger, common);
 }
 
 void quantize(const Options& given, const Common& common) {
@@ -131,19 +150,12 @@ void quantize(const Options& given, const Common& common) {
                   "a search collects its own statistics, and knows no --with and no --dry-run", "");
     const FoundRecipe found =
         search_recipe(source, target, recipe, o.search, o.calibration, o.output, common, pool);
-    QuantizationPlan plan = plan_quantization(source, target, found.recipe, found.stats);
-    note_activations(plan, pool);
-    run_planned(plan, o.output, "quantize", o.job, common, pool);
-    std::filesystem::remove_all(found.work);
-    report(plan, source, o, common);
+    run_quantization(plan_quantization(source, target, found.recipe, found.stats), o, found.work, common,
+                     pool);
     return;
   }
   const Statistics stats = statistics(o, recipe, source, common, pool);
-  QuantizationPlan plan = plan_quantization(source, target, recipe, stats.source);
-  note_activations(plan, pool);
-  run_planned(plan, o.output, "quantize", o.job, common, pool);
-  if (!stats.folder.empty() && !o.job.dry_run) std::filesystem::remove_all(stats.folder);
-  report(plan, source, o, common);
+  run_quantization(plan_quantization(source, target, recipe, stats.source), o, stats.folder, common, pool);
 }
 
 Run setup(CLI::App& app) {

@@ -5,6 +5,7 @@
 #include <filesystem>
 
 #include "base/hash.h"
+#include "model/checkpoint_identity.h"
 
 namespace nibble {
 namespace {
@@ -14,24 +15,13 @@ namespace fs = std::filesystem;
 /// Raised whenever the bytes that a recipe leads to change.
 constexpr int bytes_version = 4;
 
-std::string describe_source(const Checkpoint& source) {
-  std::string text;
-  for (const std::string& file : source.file().files()) {
-    struct stat info {};
-    if (stat(file.c_str(), &info) != 0) fail(ErrorKind::io, "cannot look at {}", file);
-    text += fmt::format("{} {} {}.{:09}\n", fs::absolute(file).string(), info.st_size, info.st_mtim.tv_sec,
-                        info.st_mtim.tv_nsec);
-  }
-  return text;
-}
-
 }  // namespace
 
 Output::Output(const QuantizationPlan& plan, const std::string& path, uint64_t shard_size)
     : layout_(plan_output(plan.file, path, shard_size)) {
   Hasher hasher;
   const std::string text = fmt::format("{}\n{}\n{}\n{}", bytes_version, plan.recipe.to_string(),
-                                       describe_source(plan.file.checkpoint()), plan.ledger.to_json());
+                                       files_state(plan.file.checkpoint()), plan.ledger.to_json());
   hasher.update(std::as_bytes(std::span(text)));
   for (const auto& file : layout_.files) hasher.update(file.header);
   identity_ = hasher.hex();

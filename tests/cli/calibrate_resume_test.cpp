@@ -38,6 +38,27 @@ class CalibrateResume : public testing::Test {
             "0",        "--calibrate",           text_,     "--samples", "12",       "--length", "64",
             "--quiet"};
   }
+  std::vector<std::string> search(const std::string& name) const {
+    return {"quantize",  scratch_.file("source"),
+            out(name),   "--target-bpw",
+            "6",         "--formats",
+            "q4_0,q8_0", "--passes",
+            "0",         "--calibrate",
+            text_,       "--samples",
+            "6",         "--length",
+            "64",        "--probe",
+            "2",         "--verify",
+            "4",         "--quiet"};
+  }
+  std::vector<std::string> static_ranges(const std::string& name) const {
+    return {"quantize",    scratch_.file("source"),
+            out(name),     "--recipe",
+            "static-int8", "--act-range",
+            "mse",         "--calibrate",
+            text_,         "--samples",
+            "12",          "--length",
+            "64",          "--quiet"};
+  }
   /// Everything that stands under a name and beside it: a file or the files of a folder.
   std::map<std::string, std::string> files(const std::string& name) const {
     std::map<std::string, std::string> all;
@@ -90,6 +111,14 @@ TEST_F(CalibrateResume, KilledAtRandomMomentsAnImportanceMatrixEndsInTheSameByte
 
 TEST_F(CalibrateResume, KilledAtRandomMomentsACalibratedQuantizationEndsInTheSameBytes) {
   kill_at_random_moments([&](const std::string& name) { return quantize(name); }, ".gguf", 6);
+}
+
+TEST_F(CalibrateResume, KilledAtRandomMomentsASearchEndsInTheSameBytes) {
+  kill_at_random_moments([&](const std::string& name) { return search(name); }, ".gguf", 6);
+}
+
+TEST_F(CalibrateResume, KilledAtRandomMomentsStaticRangesEndInTheSameBytes) {
+  kill_at_random_moments([&](const std::string& name) { return static_ranges(name); }, ".gguf", 4);
 }
 
 TEST_F(CalibrateResume, CtrlCIsObeyedAndTheSameCommandGoesOn) {

@@ -4,6 +4,8 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/program.h"
+#include "containers/annotation.h"
+#include "model/checkpoint_identity.h"
 #include "model/seeded_checkpoint.h"
 #include "support/checkpoint_maker.h"
 #include "support/data.h"
@@ -79,6 +81,13 @@ TEST_F(Calibrate, MakesImportanceMatricesAndFoldersThatQuantizeTakes) {
   EXPECT_EQ(j.at("tokens").get<int64_t>(), 16 * j.at("sequences").get<int64_t>());
   const auto used = quantize({"--stats", scratch_.file("stats"), "--solver", "gptq", "--fresh"});
   EXPECT_EQ(used.status, 0) << used.err;
+  // The output says what it was made of.
+  ThreadPool pool(2);
+  const Checkpoint source = open_checkpoint(scratch_.file("source"));
+  const auto output = open_tensor_file(scratch_.file("out.gguf"));
+  EXPECT_EQ(annotation(output, "nibble.source"), content_hash(source, pool));
+  EXPECT_NE(annotation(output, "nibble.recipe").value_or("").find("solver=gptq statistics=folder "),
+            std::string::npos);
   std::vector<std::string> left;
   for (const auto& entry : fs::directory_iterator(scratch_.path())) {
     const std::string name = entry.path().filename().string();
