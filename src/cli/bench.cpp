@@ -6,6 +6,7 @@
 
 #include "base/interrupt.h"
 #include "cli/activations.h"
+#include "cli/kv_option.h"
 #include "cli/verb.h"
 #include "kernels/isa.h"
 #include "kernels/measure.h"
@@ -19,7 +20,7 @@ using Json = nlohmann::ordered_json;
 using Clock = std::chrono::steady_clock;
 
 struct Options {
-  std::string model, peer, cache = "f16";
+  std::string model, peer, kv = "f16";
   int64_t prompt = 512, tokens = 32, depth = 0;
   int repeat = 3;
   ActivationOptions activations;
@@ -87,7 +88,8 @@ double peer_rate(const Options& o, int threads, int64_t prompt, int64_t tokens) 
   std::string command = fmt::format("{} -m {} -t {} -p {} -n {} -r 1 -o json", shell_word(o.peer),
                                     shell_word(o.model), threads, prompt, tokens);
   if (o.depth > 0) command += fmt::format(" -d {}", o.depth);
-  if (o.cache != "f16") command += fmt::format(" -ctk {0} -ctv {0}", o.cache);
+  const KvStorages kv = KvStorages::parse(o.kv);
+  command += fmt::format(" -ctk {} -ctv {}", kv.k.format->word, kv.v.format->word);
   FILE* pipe =
       popen((command + " 2>/dev/null").c_str(), "r");  // NOLINT(cert-env33-c): the user named the program
   if (pipe == nullptr) fail(ErrorKind::io, "cannot start {}", o.peer);
@@ -137,8 +139,7 @@ class Bench {
 
  private:
   KvCache filled() {
-    KvCache cache = program_.cache(o_.depth + std::max(o_.prompt, o_.tokens + 1),
-                                   o_.cache == "f16" ? DType::f16 : DType::f32);
+    KvCache cache = program_.cache(o_.depth + std::max(o_.prompt, o_.tokens + 1), o_.kv);
     if (o_.depth > 0) executor_.run(tokens(o_.depth), cache, Want::none);
     return cache;
   }
@@ -176,8 +177,7 @@ void bench(Options o, const Common& common) {
   const double bandwidth = read_bandwidth(pool);
   const MatrixPeak peak = matrix_peak(pool);
   const Cost cost = cost_of(program, checkpoint.hparams());
-  const double kv_row = 2.0 * static_cast<double>(program.layers * program.kv_cols) *
-                        static_cast<double>(dtype_size(o.cache == "f16" ? DType::f16 : DType::f32));
+  const double kv_row = program.cache(1, o.kv).bytes_per_token();
   const auto depth = static_cast<double>(o.depth);
   // Scores and sums of attention: two products of the query's width for every position seen.
   const Hparams& h = checkpoint.hparams();
@@ -216,7 +216,8 @@ void bench(Options o, const Common& common) {
            {"level", isa_name(isa_level())},
            {"threads", pool.threads()},
            {"depth", o.depth},
-           {"cache", o.cache},
+           {"kv", o.kv},
+           {"kv_bytes_per_token", kv_row},
            {"activations", plan ? plan->scheme.to_string() : "float"},
            {"load_seconds", load},
            {"read_bytes_per_second", bandwidth},
@@ -255,9 +256,7 @@ Run setup(CLI::App& app) {
   app.add_option("-r,--repeat", o->repeat, "runs of each; the median counts")
       ->check(CLI::Range(1, 1000))
       ->capture_default_str();
-  app.add_option("--cache", o->cache, "type of the cached keys and values")
-      ->check(CLI::IsMember({"f32", "f16"}))
-      ->capture_default_str();
+  add_kv_option(app, o->kv);
   app.add_option("--peer", o->peer, "a llama-bench to run on the same file, in turns with nibble");
   o->activations.add_to(app);
   return [o](const Common& common) { bench(*o, common); };

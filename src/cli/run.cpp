@@ -8,6 +8,7 @@
 #include "base/interrupt.h"
 #include "cli/activations.h"
 #include "cli/chat_loop.h"
+#include "cli/kv_option.h"
 #include "cli/verb.h"
 #include "model/embed.h"
 #include "model/generate.h"
@@ -17,7 +18,7 @@ namespace nibble::cli {
 namespace {
 
 struct Options {
-  std::string model, tokenizer, prompt, prompt_file, embed, cache = "f32";
+  std::string model, tokenizer, prompt, prompt_file, embed, kv = "f16";
   int64_t context = 0;
   bool normalize = false, interactive = false;
   std::string system;
@@ -55,7 +56,7 @@ void show(std::string_view text) {
 void write_text(const Options& o, const Common& common, const Program& program, const Tokenizer& tokenizer,
                 ThreadPool& pool) {
   const std::string prompt = prompt_of(o);
-  Generator generator(program, tokenizer, pool, o.context, o.cache == "f16" ? DType::f16 : DType::f32);
+  Generator generator(program, tokenizer, pool, o.context, o.kv);
   const std::vector<int32_t> ids = prompt_ids(tokenizer, prompt);
   if (!common.json && !common.quiet) show(prompt);
   const Generation g = generator.generate(ids, o.generate, [&](std::string_view piece) {
@@ -71,6 +72,8 @@ void write_text(const Options& o, const Common& common, const Program& program, 
                              {"generated_tokens", g.tokens.size()},
                              {"context", generator.context()},
                              {"context_shifts", g.shifts},
+                             {"kv", generator.cache().storages().to_string()},
+                             {"kv_bytes_per_token", generator.cache().bytes_per_token()},
                              {"prefill_tokens_per_second", g.prefill_rate()},
                              {"decode_tokens_per_second", g.decode_rate()}};
     fmt::print("{}\n", out.dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
@@ -117,7 +120,7 @@ void write_vectors(const Options& o, const Common& common, const Program& progra
 void talk(const Options& o, const Common& common, const Program& program, const Tokenizer& tokenizer,
           ThreadPool& pool) {
   if (common.json) throw Error(ErrorKind::usage, "a chat has no JSON output", "leave --json or -i out");
-  Generator generator(program, tokenizer, pool, o.context, o.cache == "f16" ? DType::f16 : DType::f32);
+  Generator generator(program, tokenizer, pool, o.context, o.kv);
   const std::string first = o.prompt_file.empty() ? o.prompt : read_file(o.prompt_file);
   chat(generator, tokenizer, o.generate, {o.system, first, common.quiet});
 }
@@ -136,9 +139,7 @@ Run setup(CLI::App& app) {
   app.add_option("--ctx", o->context, "tokens of context (default: what the model was trained for)");
   app.add_flag("--context-shift", o->generate.context_shift,
                "when the context is full, forget its older half and go on");
-  app.add_option("--cache", o->cache, "type of the cached keys and values")
-      ->check(CLI::IsMember({"f32", "f16"}))
-      ->capture_default_str();
+  add_kv_option(app, o->kv);
 
   SamplingOptions& s = o->generate.sampling;
   const char* group = "Sampling (applied in this order; temperature last)";

@@ -82,11 +82,11 @@ std::string StopFilter::push(std::string_view piece) {
 std::string StopFilter::finish() { return std::exchange(held_, {}); }
 
 Generator::Generator(const Program& program, const Tokenizer& tokenizer, ThreadPool& pool, int64_t context,
-                     DType cache_type)
+                     std::string_view kv)
     : program_(program),
       tokenizer_(tokenizer),
       executor_(program, pool),
-      cache_(program.cache(usable_context(program, context), cache_type)) {}
+      cache_(program.cache(usable_context(program, context), kv)) {}
 
 std::vector<float> Generator::read(std::span<const int32_t> tokens) {
   const auto logits = executor_.run(tokens, cache_, Want::last);

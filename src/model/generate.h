@@ -45,9 +45,10 @@ struct Generation {
 class Generator {
  public:
   /// `context`: tokens that one sequence may have; 0: what the model was trained for. Throws Error{usage} for
-  /// encoders and for a context above a model's learned positions.
+  /// encoders and for a context above a model's learned positions. `kv` is how keys and values are kept
+  /// (KvStorages::parse).
   Generator(const Program& program, const Tokenizer& tokenizer, ThreadPool& pool, int64_t context = 0,
-            DType cache_type = DType::f32);
+            std::string_view kv = "f32");
 
   /// Continues `prompt`. `on_text` gets pieces of valid UTF-8 as soon as they can no longer become part of a
   /// stop string; returning false stops. Throws Error{usage} if the prompt is empty or does not fit.
@@ -55,6 +56,7 @@ class Generator {
                       const std::function<bool(std::string_view)>& on_text = {});
 
   int64_t context() const noexcept { return cache_.capacity(); }
+  const KvCache& cache() const noexcept { return cache_; }
   /// Tokens in the cache.
   const std::vector<int32_t>& tokens() const noexcept { return tokens_; }
 
