@@ -21,7 +21,7 @@ using Clock = std::chrono::steady_clock;
 
 struct Options {
   std::string model, peer, kv = "f16";
-  int64_t prompt = 512, tokens = 32, depth = 0;
+  int64_t prompt = 512, tokens = 32, depth = 0, together = 1;
   int repeat = 3;
   ActivationOptions activations;
 };
@@ -129,12 +129,18 @@ class Bench {
   }
 
   double decode() {
-    KvCache cache = filled();
+    std::vector<KvCache> caches;
+    for (int64_t s = 0; s < o_.together; ++s) caches.push_back(filled());
     const std::vector<int32_t> ids = tokens(o_.tokens + 1);
-    executor_.run({ids.data(), 1}, cache, Want::last);
+    const auto step = [&](size_t i) {
+      std::vector<Executor::Part> parts;
+      for (KvCache& cache : caches) parts.push_back({{&ids[i], 1}, &cache, Want::last});
+      executor_.run(parts);
+    };
+    step(0);
     const auto start = Clock::now();
-    for (size_t i = 1; i < ids.size(); ++i) executor_.run({&ids[i], 1}, cache, Want::last);
-    return static_cast<double>(o_.tokens) / seconds_since(start);
+    for (size_t i = 1; i < ids.size(); ++i) step(i);
+    return static_cast<double>(o_.tokens * o_.together) / seconds_since(start);
   }
 
  private:
@@ -171,6 +177,8 @@ void bench(Options o, const Common& common) {
   if (program.positions > 0 && o.depth + std::max(o.prompt, o.tokens + 1) > program.positions)
     fail(ErrorKind::usage, "{} tokens are more than the {} positions the model has learned",
          o.depth + std::max(o.prompt, o.tokens + 1), program.positions);
+  if (o.together > 1 && !o.peer.empty())
+    throw Error(ErrorKind::usage, "the peer decodes one sequence only", "leave --together or --peer out");
   Bench run(o, program, pool);
   const double load = seconds_since(start);
 
@@ -192,8 +200,10 @@ void bench(Options o, const Common& common) {
                    {},
                    {}});
   if (o.tokens > 0) {
-    all.push_back({fmt::format("decode {}", o.tokens),
-                   bandwidth / (cost.bytes + kv_row * (depth + 0.5 * static_cast<double>(o.tokens))),
+    all.push_back({o.together > 1 ? fmt::format("decode {} x {}", o.together, o.tokens)
+                                  : fmt::format("decode {}", o.tokens),
+                   bandwidth / (cost.bytes / static_cast<double>(o.together) +
+                                kv_row * (depth + 0.5 * static_cast<double>(o.tokens))),
                    "read bandwidth",
                    {},
                    {}});
@@ -216,6 +226,7 @@ void bench(Options o, const Common& common) {
            {"level", isa_name(isa_level())},
            {"threads", pool.threads()},
            {"depth", o.depth},
+           {"together", o.together},
            {"kv", o.kv},
            {"kv_bytes_per_token", kv_row},
            {"activations", plan ? plan->scheme.to_string() : "float"},
@@ -253,6 +264,9 @@ Run setup(CLI::App& app) {
   app.add_option("-d,--depth", o->depth, "tokens that stand in the context before")
       ->check(CLI::Range(0, 1 << 24))
       ->capture_default_str();
+  app.add_option("--together", o->together, "sequences that decode at once")
+      ->check(CLI::Range(1, 1024))
+      ->capture_default_str();
   app.add_option("-r,--repeat", o->repeat, "runs of each; the median counts")
       ->check(CLI::Range(1, 1000))
       ->capture_default_str();
@@ -268,7 +282,8 @@ extern const Verb bench_verb;
 const Verb bench_verb{"bench", "time a model, as fractions of what the machine can do",
                       "nibble bench out.gguf\n"
                       "nibble bench out.gguf -p 512 -n 32 --peer ~/llama.cpp/build/bin/llama-bench\n"
-                      "nibble bench out.gguf -p 0 -n 16 --depth 4096 --json",
+                      "nibble bench out.gguf -p 0 -n 16 --depth 4096 --kv q8_0 --json\n"
+                      "nibble bench out.gguf -p 0 --together 8",
                       setup};
 
 }  // namespace nibble::cli
