@@ -43,6 +43,10 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
     COMPILE_OPTIONS "${vnni};-mprefer-vector-width=512")
   set_source_files_properties(${PROJECT_SOURCE_DIR}/src/kernels/cpu/amx.cpp PROPERTIES
     COMPILE_OPTIONS "${vnni};-mprefer-vector-width=512;-mamx-tile;-mamx-bf16")
+  set_source_files_properties(${PROJECT_SOURCE_DIR}/src/kernels/cpu/attend256.cpp PROPERTIES
+    COMPILE_OPTIONS "-mavx2;-mfma;-mf16c;-mbmi2")
+  set_source_files_properties(${PROJECT_SOURCE_DIR}/src/kernels/cpu/attend512.cpp PROPERTIES
+    COMPILE_OPTIONS "${vnni};-mprefer-vector-width=512")
 endif()
 nibble_room(containers USES formats PRIVATE nlohmann_json::nlohmann_json ZLIB::ZLIB)
 nibble_room(tokenizers USES base PRIVATE nlohmann_json::nlohmann_json PkgConfig::PCRE2 PkgConfig::UTF8PROC)

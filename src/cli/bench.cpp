@@ -6,6 +6,7 @@
 
 #include "base/interrupt.h"
 #include "cli/activations.h"
+#include "cli/kv_option.h"
 #include "cli/verb.h"
 #include "kernels/isa.h"
 #include "kernels/measure.h"
@@ -19,8 +20,8 @@ using Json = nlohmann::ordered_json;
 using Clock = std::chrono::steady_clock;
 
 struct Options {
-  std::string model, peer, cache = "f16";
-  int64_t prompt = 512, tokens = 32, depth = 0;
+  std::string model, peer, kv = "f16";
+  int64_t prompt = 512, tokens = 32, depth = 0, together = 1;
   int repeat = 3;
   ActivationOptions activations;
 };
@@ -87,7 +88,8 @@ double peer_rate(const Options& o, int threads, int64_t prompt, int64_t tokens) 
   std::string command = fmt::format("{} -m {} -t {} -p {} -n {} -r 1 -o json", shell_word(o.peer),
                                     shell_word(o.model), threads, prompt, tokens);
   if (o.depth > 0) command += fmt::format(" -d {}", o.depth);
-  if (o.cache != "f16") command += fmt::format(" -ctk {0} -ctv {0}", o.cache);
+  const KvStorages kv = KvStorages::parse(o.kv);
+  command += fmt::format(" -ctk {} -ctv {}", kv.k.format->word, kv.v.format->word);
   FILE* pipe =
       popen((command + " 2>/dev/null").c_str(), "r");  // NOLINT(cert-env33-c): the user named the program
   if (pipe == nullptr) fail(ErrorKind::io, "cannot start {}", o.peer);
@@ -127,18 +129,23 @@ class Bench {
   }
 
   double decode() {
-    KvCache cache = filled();
+    std::vector<KvCache> caches;
+    for (int64_t s = 0; s < o_.together; ++s) caches.push_back(filled());
     const std::vector<int32_t> ids = tokens(o_.tokens + 1);
-    executor_.run({ids.data(), 1}, cache, Want::last);
+    const auto step = [&](size_t i) {
+      std::vector<Executor::Part> parts;
+      for (KvCache& cache : caches) parts.push_back({{&ids[i], 1}, &cache, Want::last});
+      executor_.run(parts);
+    };
+    step(0);
     const auto start = Clock::now();
-    for (size_t i = 1; i < ids.size(); ++i) executor_.run({&ids[i], 1}, cache, Want::last);
-    return static_cast<double>(o_.tokens) / seconds_since(start);
+    for (size_t i = 1; i < ids.size(); ++i) step(i);
+    return static_cast<double>(o_.tokens * o_.together) / seconds_since(start);
   }
 
  private:
   KvCache filled() {
-    KvCache cache = program_.cache(o_.depth + std::max(o_.prompt, o_.tokens + 1),
-                                   o_.cache == "f16" ? DType::f16 : DType::f32);
+    KvCache cache = program_.cache(o_.depth + std::max(o_.prompt, o_.tokens + 1), o_.kv);
     if (o_.depth > 0) executor_.run(tokens(o_.depth), cache, Want::none);
     return cache;
   }
@@ -170,14 +177,15 @@ void bench(Options o, const Common& common) {
   if (program.positions > 0 && o.depth + std::max(o.prompt, o.tokens + 1) > program.positions)
     fail(ErrorKind::usage, "{} tokens are more than the {} positions the model has learned",
          o.depth + std::max(o.prompt, o.tokens + 1), program.positions);
+  if (o.together > 1 && !o.peer.empty())
+    throw Error(ErrorKind::usage, "the peer decodes one sequence only", "leave --together or --peer out");
   Bench run(o, program, pool);
   const double load = seconds_since(start);
 
   const double bandwidth = read_bandwidth(pool);
   const MatrixPeak peak = matrix_peak(pool);
   const Cost cost = cost_of(program, checkpoint.hparams());
-  const double kv_row = 2.0 * static_cast<double>(program.layers * program.kv_cols) *
-                        static_cast<double>(dtype_size(o.cache == "f16" ? DType::f16 : DType::f32));
+  const double kv_row = program.cache(1, o.kv).bytes_per_token();
   const auto depth = static_cast<double>(o.depth);
   // Scores and sums of attention: two products of the query's width for every position seen.
   const Hparams& h = checkpoint.hparams();
@@ -192,8 +200,10 @@ void bench(Options o, const Common& common) {
                    {},
                    {}});
   if (o.tokens > 0) {
-    all.push_back({fmt::format("decode {}", o.tokens),
-                   bandwidth / (cost.bytes + kv_row * (depth + 0.5 * static_cast<double>(o.tokens))),
+    all.push_back({o.together > 1 ? fmt::format("decode {} x {}", o.together, o.tokens)
+                                  : fmt::format("decode {}", o.tokens),
+                   bandwidth / (cost.bytes / static_cast<double>(o.together) +
+                                kv_row * (depth + 0.5 * static_cast<double>(o.tokens))),
                    "read bandwidth",
                    {},
                    {}});
@@ -216,7 +226,9 @@ void bench(Options o, const Common& common) {
            {"level", isa_name(isa_level())},
            {"threads", pool.threads()},
            {"depth", o.depth},
-           {"cache", o.cache},
+           {"together", o.together},
+           {"kv", o.kv},
+           {"kv_bytes_per_token", kv_row},
            {"activations", plan ? plan->scheme.to_string() : "float"},
            {"load_seconds", load},
            {"read_bytes_per_second", bandwidth},
@@ -252,12 +264,13 @@ Run setup(CLI::App& app) {
   app.add_option("-d,--depth", o->depth, "tokens that stand in the context before")
       ->check(CLI::Range(0, 1 << 24))
       ->capture_default_str();
+  app.add_option("--together", o->together, "sequences that decode at once")
+      ->check(CLI::Range(1, 1024))
+      ->capture_default_str();
   app.add_option("-r,--repeat", o->repeat, "runs of each; the median counts")
       ->check(CLI::Range(1, 1000))
       ->capture_default_str();
-  app.add_option("--cache", o->cache, "type of the cached keys and values")
-      ->check(CLI::IsMember({"f32", "f16"}))
-      ->capture_default_str();
+  add_kv_option(app, o->kv);
   app.add_option("--peer", o->peer, "a llama-bench to run on the same file, in turns with nibble");
   o->activations.add_to(app);
   return [o](const Common& common) { bench(*o, common); };
@@ -269,7 +282,8 @@ extern const Verb bench_verb;
 const Verb bench_verb{"bench", "time a model, as fractions of what the machine can do",
                       "nibble bench out.gguf\n"
                       "nibble bench out.gguf -p 512 -n 32 --peer ~/llama.cpp/build/bin/llama-bench\n"
-                      "nibble bench out.gguf -p 0 -n 16 --depth 4096 --json",
+                      "nibble bench out.gguf -p 0 -n 16 --depth 4096 --kv q8_0 --json\n"
+                      "nibble bench out.gguf -p 0 --together 8",
                       setup};
 
 }  // namespace nibble::cli

@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "cli/activations.h"
 #include "cli/certificate.h"
+#include "cli/kv_option.h"
 #include "cli/scoring.h"
 #include "cli/text_input.h"
 #include "cli/verb.h"
@@ -20,6 +21,7 @@ struct Options {
   std::string text, against, protocol = "chunks";
   int64_t context = 0, stride = 0, windows = 0;
   bool fast = false;
+  std::string kv = "f32";
   bool certify = false;
   ActivationOptions activations;
 };
@@ -119,6 +121,9 @@ void print_table(const std::vector<Row>& rows) {
 void eval(const Options& o, const Common& common) {
   if (o.certify && o.against.empty())
     throw Error(ErrorKind::usage, "--certify needs --against: a certificate says what was lost", "");
+  if (o.certify && o.kv != "f32")
+    throw Error(ErrorKind::usage, "a certificate is about weights: --certify keeps keys and values exactly",
+                "leave --kv out");
   std::vector<Row> rows;
   std::vector<Checkpoint> models;
   for (const std::string& path : o.models) {
@@ -131,7 +136,7 @@ void eval(const Options& o, const Common& common) {
   const std::string text = read_text(o.text);
   const std::optional<ActivationPlan> plan = o.activations.plan();
   Scoring s = score(models, reference ? &*reference : nullptr, text, protocol, common,
-                    o.fast ? Precision::fast : Precision::exact, plan ? &*plan : nullptr);
+                    {o.fast ? Precision::fast : Precision::exact, plan ? &*plan : nullptr, o.kv});
   for (size_t i = 0; i < rows.size(); ++i) rows[i].scores = std::move(s.results[i]);
   for (size_t i = 0; o.certify && i < rows.size(); ++i) {
     write_certificate(models[i], *reference, text, protocol, rows[i].scores, common);
@@ -143,6 +148,7 @@ void eval(const Options& o, const Common& common) {
            {"context", protocol.context},
            {"windows", s.windows}};
     if (plan) j["activations"] = plan->scheme.to_string();
+    j["kv"] = o.kv;
     if (!o.against.empty()) j["reference"] = o.against;
     for (const Row& r : rows) j["models"].push_back(json_of(r));
     fmt::print("{}\n", j.dump(2));
@@ -173,6 +179,7 @@ Run setup(CLI::App& app) {
   app.add_option("--chunks", o->windows, "stop after this many chunks or windows");
   app.add_flag("--fast", o->fast,
                "round activations as nibble run does; the original stays exact (default: exact for all)");
+  add_kv_option(app, o->kv);
   o->activations.add_to(app);
   return [o](const Common& common) { eval(*o, common); };
 }

@@ -8,6 +8,9 @@
 #include "base/interrupt.h"
 #include "cli/activations.h"
 #include "cli/chat_loop.h"
+#include "cli/kv_option.h"
+#include "cli/run_batch.h"
+#include "cli/speculation.h"
 #include "cli/verb.h"
 #include "model/embed.h"
 #include "model/generate.h"
@@ -17,12 +20,15 @@ namespace nibble::cli {
 namespace {
 
 struct Options {
-  std::string model, tokenizer, prompt, prompt_file, embed, cache = "f32";
+  std::string model, tokenizer, prompt, prompt_file, embed, kv = "f16";
   int64_t context = 0;
   bool normalize = false, interactive = false;
   std::string system;
   GenerateOptions generate;
   ActivationOptions activations;
+  SpeculationOptions speculation;
+  std::string prompts;
+  int64_t together = 8;
 };
 
 std::string read_file(const std::string& path) {
@@ -55,24 +61,28 @@ void show(std::string_view text) {
 void write_text(const Options& o, const Common& common, const Program& program, const Tokenizer& tokenizer,
                 ThreadPool& pool) {
   const std::string prompt = prompt_of(o);
-  Generator generator(program, tokenizer, pool, o.context, o.cache == "f16" ? DType::f16 : DType::f32);
+  Generator generator(program, tokenizer, pool, o.context, o.kv);
   const std::vector<int32_t> ids = prompt_ids(tokenizer, prompt);
   if (!common.json && !common.quiet) show(prompt);
-  const Generation g = generator.generate(ids, o.generate, [&](std::string_view piece) {
+  Speculation speculation(o.speculation, generator, pool, o.generate);
+  const Generation g = generator.generate(ids, speculation.options(), [&](std::string_view piece) {
     if (!common.json) show(piece);
     return true;
   });
   if (common.json) {
-    const nlohmann::json out{{"prompt", prompt},
-                             {"text", g.text},
-                             {"tokens", g.tokens},
-                             {"stopped_by", stop_reason_name(g.reason)},
-                             {"prompt_tokens", g.prompt_tokens},
-                             {"generated_tokens", g.tokens.size()},
-                             {"context", generator.context()},
-                             {"context_shifts", g.shifts},
-                             {"prefill_tokens_per_second", g.prefill_rate()},
-                             {"decode_tokens_per_second", g.decode_rate()}};
+    nlohmann::json out{{"prompt", prompt},
+                       {"text", g.text},
+                       {"tokens", g.tokens},
+                       {"stopped_by", stop_reason_name(g.reason)},
+                       {"prompt_tokens", g.prompt_tokens},
+                       {"generated_tokens", g.tokens.size()},
+                       {"context", generator.context()},
+                       {"context_shifts", g.shifts},
+                       {"kv", generator.cache().storages().to_string()},
+                       {"kv_bytes_per_token", generator.cache().bytes_per_token()},
+                       {"prefill_tokens_per_second", g.prefill_rate()},
+                       {"decode_tokens_per_second", g.decode_rate()}};
+    if (speculation.active()) out["speculation"] = speculation.json(g);
     fmt::print("{}\n", out.dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
   } else {
     show("\n");
@@ -80,6 +90,7 @@ void write_text(const Options& o, const Common& common, const Program& program, 
       fmt::print(stderr, "[prompt {} tokens, {:.0f}/s; generated {} tokens, {:.1f}/s; stopped by: {}]\n",
                  g.prompt_tokens, g.prefill_rate(), g.tokens.size(), g.decode_rate(),
                  stop_reason_name(g.reason));
+      if (speculation.active()) fmt::print(stderr, "{}\n", speculation.remark(g));
     }
     if (g.reason == StopReason::context_full) {
       fmt::print(stderr,
@@ -117,9 +128,10 @@ void write_vectors(const Options& o, const Common& common, const Program& progra
 void talk(const Options& o, const Common& common, const Program& program, const Tokenizer& tokenizer,
           ThreadPool& pool) {
   if (common.json) throw Error(ErrorKind::usage, "a chat has no JSON output", "leave --json or -i out");
-  Generator generator(program, tokenizer, pool, o.context, o.cache == "f16" ? DType::f16 : DType::f32);
+  Generator generator(program, tokenizer, pool, o.context, o.kv);
   const std::string first = o.prompt_file.empty() ? o.prompt : read_file(o.prompt_file);
-  chat(generator, tokenizer, o.generate, {o.system, first, common.quiet});
+  Speculation speculation(o.speculation, generator, pool, o.generate);
+  chat(generator, tokenizer, speculation.options(), {o.system, first, common.quiet});
 }
 
 Run setup(CLI::App& app) {
@@ -133,12 +145,16 @@ Run setup(CLI::App& app) {
   o->generate.max_tokens = 256;
   app.add_option("-n,--tokens", o->generate.max_tokens, "most tokens to generate; -1: no limit")
       ->capture_default_str();
+  app.add_option("--prompts", o->prompts,
+                 "file with a prompt on every line: all are continued, several at once");
+  app.add_option("--together", o->together, "prompts of --prompts that run at once")
+      ->check(CLI::Range(1, 4096))
+      ->capture_default_str();
   app.add_option("--ctx", o->context, "tokens of context (default: what the model was trained for)");
   app.add_flag("--context-shift", o->generate.context_shift,
                "when the context is full, forget its older half and go on");
-  app.add_option("--cache", o->cache, "type of the cached keys and values")
-      ->check(CLI::IsMember({"f32", "f16"}))
-      ->capture_default_str();
+  add_kv_option(app, o->kv);
+  o->speculation.add_to(app);
 
   SamplingOptions& s = o->generate.sampling;
   const char* group = "Sampling (applied in this order; temperature last)";
@@ -179,7 +195,22 @@ Run setup(CLI::App& app) {
     const std::optional<ActivationPlan> plan = o->activations.plan_for(checkpoint);
     const Program program = load_program(
         checkpoint, pool, {.precision = Precision::fast, .activations = plan ? &*plan : nullptr});
-    if (o->interactive) {
+    if (!o->prompts.empty()) {
+      if (o->interactive || !o->embed.empty() || o->speculation.asked())
+        throw Error(ErrorKind::usage, "--prompts runs alone",
+                    "leave -i, --embed, --speculate and --draft out");
+      std::vector<std::vector<int32_t>> ids;
+      const std::vector<std::string> lines = lines_of(read_file(o->prompts));
+      for (const std::string& line : lines) ids.push_back(prompt_ids(tokenizer, line));
+      run_batch({program,
+                 tokenizer,
+                 pool,
+                 lines,
+                 ids,
+                 o->generate,
+                 {.together = o->together, .context = o->context, .kv = o->kv}},
+                common);
+    } else if (o->interactive) {
       talk(*o, common, program, tokenizer, pool);
     } else if (o->embed.empty()) {
       write_text(*o, common, program, tokenizer, pool);
@@ -196,6 +227,9 @@ const Verb run_verb{"run", "continue a text, chat, or turn a text into a vector"
                     "nibble run out.gguf -p \"Once upon a time\" -n 100 --temp 0.8\n"
                     "nibble run out.gguf -i --system \"Answer in one sentence.\"\n"
                     "nibble run ./my-llama -f story.txt --seed 7 --stop \"The end\" --json\n"
+                    "nibble run out.gguf -f code.txt --speculate lookup\n"
+                    "nibble run big.gguf -p \"Once\" --draft small.gguf\n"
+                    "nibble run out.gguf --prompts questions.txt --together 8 -n 64\n"
                     "nibble run ./bert -p \"a sentence\" --embed mean --normalize",
                     setup};
 

@@ -3,14 +3,12 @@
 #include <optional>
 
 #include "eval/evaluate.h"
-#include "eval/model_predictor.h"
 #include "tokenizers/tokenizer.h"
 
 namespace nibble::cli {
 
 Scoring score(const std::vector<Checkpoint>& models, const Checkpoint* reference, const std::string& text,
-              const Protocol& protocol, const Common& common, Precision precision,
-              const ActivationPlan* activations) {
+              const Protocol& protocol, const Common& common, const PredictorOptions& how) {
   ThreadPool pool(common.threads);
   const Tokenizer tokenizer = (reference != nullptr ? *reference : models.front()).tokenizer();
   const auto tokens = tokenizer.encode(text, {.add_special = true});
@@ -19,7 +17,7 @@ Scoring score(const std::vector<Checkpoint>& models, const Checkpoint* reference
   std::vector<std::unique_ptr<Predictor>> owned;
   std::vector<Predictor*> predictors;
   for (const Checkpoint& c : models) {
-    owned.push_back(model_predictor(c, protocol.context, pool, precision, activations));
+    owned.push_back(model_predictor(c, protocol.context, pool, how));
     predictors.push_back(owned.back().get());
   }
   std::unique_ptr<Predictor> beside;

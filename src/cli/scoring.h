@@ -5,10 +5,9 @@
 
 #include "cli/verb.h"
 #include "eval/divergence.h"
+#include "eval/model_predictor.h"
 #include "eval/protocol.h"
-#include "kernels/matmul.h"
 #include "model/checkpoint.h"
-#include "model/rewrites/activations.h"
 
 namespace nibble::cli {
 
@@ -20,10 +19,9 @@ struct Scoring {
 };
 
 /// Scores models, beside `reference` where there is one (null: none). The text is cut with the reference's
-/// tokenizer, or the first model's. `precision` and `activations` are those of the
-/// models (null: what their files say); the reference is exact. Throws as evaluate and cut_windows.
+/// tokenizer, or the first model's. The models run as `how` says, the reference exactly. Throws as evaluate
+/// and cut_windows.
 Scoring score(const std::vector<Checkpoint>& models, const Checkpoint* reference, const std::string& text,
-              const Protocol& protocol, const Common& common, Precision precision = Precision::exact,
-              const ActivationPlan* activations = nullptr);
+              const Protocol& protocol, const Common& common, const PredictorOptions& how = {});
 
 }  // namespace nibble::cli

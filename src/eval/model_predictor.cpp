@@ -10,8 +10,8 @@ namespace {
 
 class ModelPredictor final : public Predictor {
  public:
-  ModelPredictor(Program program, int64_t context, ThreadPool& pool)
-      : program_(std::move(program)), executor_(program_, pool), cache_(program_.cache(context)) {}
+  ModelPredictor(Program program, int64_t context, ThreadPool& pool, std::string_view kv)
+      : program_(std::move(program)), executor_(program_, pool), cache_(program_.cache(context, kv)) {}
 
   int64_t vocab() const override { return program_.vocab; }
 
@@ -42,17 +42,20 @@ class ModelPredictor final : public Predictor {
 }  // namespace
 
 std::unique_ptr<Predictor> model_predictor(const Checkpoint& checkpoint, int64_t context, ThreadPool& pool,
-                                           Precision precision, const ActivationPlan* activations) {
+                                           const PredictorOptions& options) {
   if (checkpoint.arch().encoder)
     fail(ErrorKind::usage, "{} is an encoder: it predicts no text", checkpoint.path());
+  const ActivationPlan* activations = options.activations;
   std::optional<ActivationPlan> own;
   if (activations == nullptr && (own = activation_plan(checkpoint))) activations = &*own;
   return program_predictor(
-      load_program(checkpoint, pool, {.precision = precision, .activations = activations}), context, pool);
+      load_program(checkpoint, pool, {.precision = options.precision, .activations = activations}), context,
+      pool, options.kv);
 }
 
-std::unique_ptr<Predictor> program_predictor(Program program, int64_t context, ThreadPool& pool) {
-  return std::make_unique<ModelPredictor>(std::move(program), context, pool);
+std::unique_ptr<Predictor> program_predictor(Program program, int64_t context, ThreadPool& pool,
+                                             std::string_view kv) {
+  return std::make_unique<ModelPredictor>(std::move(program), context, pool, kv);
 }
 
 }  // namespace nibble

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <string>
 
 #include "base/pool.h"
 #include "eval/evaluate.h"
@@ -11,12 +12,18 @@
 
 namespace nibble {
 
-/// Runs a decoder for evaluate(), its activations rounded as the plan says, or without one (null) as the
-/// model's file says. Throws Error{usage} for an encoder, which predicts no text.
+/// How a model runs that is measured.
+struct PredictorOptions {
+  Precision precision = Precision::exact;
+  const ActivationPlan* activations = nullptr;  ///< null: what the model's file says
+  std::string kv = "f32";                       ///< how keys and values are kept (KvStorages::parse)
+};
+
+/// Runs a decoder for evaluate(). Throws Error{usage} for an encoder, which predicts no text.
 std::unique_ptr<Predictor> model_predictor(const Checkpoint& checkpoint, int64_t context, ThreadPool& pool,
-                                           Precision precision = Precision::exact,
-                                           const ActivationPlan* activations = nullptr);
+                                           const PredictorOptions& options = {});
 /// The same for a program.
-std::unique_ptr<Predictor> program_predictor(Program program, int64_t context, ThreadPool& pool);
+std::unique_ptr<Predictor> program_predictor(Program program, int64_t context, ThreadPool& pool,
+                                             std::string_view kv = "f32");
 
 }  // namespace nibble

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
 
 #include "base/interrupt.h"
 
@@ -124,20 +123,31 @@ void Executor::run_batch(RunContext& context, std::span<const float> input, bool
         row = context.selected[static_cast<size_t>(row)];
       fail(ErrorKind::bad_input,
            "NaN or infinite values in the output of {} ({}) for the token at position {}{}", node.name,
-           node.op->name, context.position + row, bad_weight(node));
+           node.op->name, context.position_of(row), bad_weight(node));
     }
   }
 }
 
-void Executor::batch(std::span<const int32_t> tokens, std::span<const int32_t> types, KvCache& cache,
-                     std::span<const int64_t> selected, std::span<const float> input, InputObserver* observer,
-                     bool want_result) {
-  const auto rows = static_cast<int64_t>(tokens.size());
-  cache.reserve(rows);
-  const std::vector<KvLayer> layers = cache.layers();
-  RunContext context{pool_, tokens, types, cache.length(), cache.capacity(), selected, layers, {}, observer};
-  run_batch(context, input, want_result, false);
-  if (!want_result) return;
+void Executor::batch(const Batch& b) {
+  std::vector<int32_t> tokens;
+  std::vector<int64_t> selected;
+  std::vector<std::vector<KvLayer>> layers;
+  std::vector<SequenceRows> sequences;
+  layers.reserve(b.parts.size());
+  for (const Part& part : b.parts) {
+    const auto first = static_cast<int64_t>(tokens.size()), count = static_cast<int64_t>(part.tokens.size());
+    part.cache->reserve(count);
+    layers.push_back(part.cache->layers());
+    sequences.push_back({first, count, part.cache->length(), part.cache->capacity(), layers.back()});
+    tokens.insert(tokens.end(), part.tokens.begin(), part.tokens.end());
+    const int64_t wanted = part.want == Want::all    ? count
+                           : part.want == Want::last ? std::min<int64_t>(count, 1)
+                                                     : 0;
+    for (int64_t row = first + count - wanted; row < first + count; ++row) selected.push_back(row);
+  }
+  RunContext context{pool_, tokens, b.types, sequences, selected, {}, b.observer};
+  run_batch(context, b.input, b.want_result, false);
+  if (!b.want_result) return;
   const Value hidden = value(program_.hidden, context);
   bool bad = first_bad_row(hidden) >= 0;
   if (!selected.empty()) {
@@ -148,34 +158,53 @@ void Executor::batch(std::span<const int32_t> tokens, std::span<const int32_t> t
   if (bad) {
     context.rotations.clear();
     context.observer = nullptr;
-    run_batch(context, input, true, true);
+    run_batch(context, b.input, true, true);
     fail(ErrorKind::internal, "NaN or infinite values in the result that a second run did not show");
   }
-  cache.advance(rows);
+  for (const Part& part : b.parts) part.cache->advance(static_cast<int64_t>(part.tokens.size()));
 }
 
 std::span<const float> Executor::run(std::span<const int32_t> tokens, KvCache& cache, Want want) {
+  const Part part{tokens, &cache, want};
+  return run({&part, 1});
+}
+
+std::span<const float> Executor::run(std::span<const Part> parts) {
   if (program_.encoder) fail(ErrorKind::usage, "an encoder gives no logits: it has no next token");
-  const int64_t before = cache.length();
-  const auto total = static_cast<int64_t>(tokens.size());
-  if (total > cache.capacity() - before)
-    fail(ErrorKind::usage, "{} tokens do not fit into the context: {} of {} are in use", total, before,
-         cache.capacity());
+  std::vector<int64_t> before;
+  for (const Part& part : parts) {
+    before.push_back(part.cache->length());
+    const auto total = static_cast<int64_t>(part.tokens.size());
+    if (total > part.cache->capacity() - before.back())
+      fail(ErrorKind::usage, "{} tokens do not fit into the context: {} of {} are in use", total,
+           before.back(), part.cache->capacity());
+    if (part.cache->storages() != parts[0].cache->storages())
+      fail(ErrorKind::internal, "sequences that run together must keep keys and values alike");
+  }
   result_.clear();
   try {
-    for (int64_t begin = 0; begin < total; begin += most_batch_rows) {
-      const int64_t n = std::min(most_batch_rows, total - begin);
-      std::vector<int64_t> selected;
-      if (want == Want::all) {
-        selected.resize(static_cast<size_t>(n));
-        std::iota(selected.begin(), selected.end(), 0);
-      } else if (want == Want::last && begin + n == total) {
-        selected.push_back(n - 1);
+    // Pieces of at most so many rows, each with whatever parts reach into it.
+    std::vector<Part> piece;
+    int64_t room = most_batch_rows;
+    const auto flush = [&] {
+      if (!piece.empty()) batch({.parts = piece, .types = {}, .input = {}});
+      piece.clear();
+      room = most_batch_rows;
+    };
+    for (const Part& part : parts) {
+      for (size_t begin = 0; begin < part.tokens.size();) {
+        const size_t n = std::min(static_cast<size_t>(room), part.tokens.size() - begin);
+        const bool ends = begin + n == part.tokens.size();
+        piece.push_back({part.tokens.subspan(begin, n), part.cache,
+                         part.want == Want::last && !ends ? Want::none : part.want});
+        begin += n;
+        room -= static_cast<int64_t>(n);
+        if (room == 0) flush();
       }
-      batch(tokens.subspan(static_cast<size_t>(begin), static_cast<size_t>(n)), {}, cache, selected);
     }
+    flush();
   } catch (...) {
-    cache.truncate(before);
+    for (size_t i = 0; i < parts.size(); ++i) parts[i].cache->truncate(before[i]);
     throw;
   }
   return result_;
@@ -189,10 +218,9 @@ std::span<const float> Executor::run_part(std::span<const int32_t> tokens, std::
   if (rows == 0 || static_cast<int64_t>(input.size()) != rows * cols)
     fail(ErrorKind::internal, "{} tokens with {} inputs of {} columns", rows, input.size(), cols);
   KvCache cache = program_.cache(rows);
-  std::vector<int64_t> selected(tokens.size());
-  std::iota(selected.begin(), selected.end(), 0);
+  const Part part{tokens, &cache, Want::all};
   result_.clear();
-  batch(tokens, {}, cache, selected, input, observer, want_result);
+  batch({{&part, 1}, {}, input, observer, want_result});
   return result_;
 }
 
@@ -207,10 +235,9 @@ std::span<const float> Executor::encode(std::span<const int32_t> tokens,
     fail(ErrorKind::usage, "{} tokens are more than the {} this encoder was made for", rows,
          program_.context);
   KvCache cache = program_.cache(rows);
-  std::vector<int64_t> selected(tokens.size());
-  std::iota(selected.begin(), selected.end(), 0);
+  const Part part{tokens, &cache, Want::all};
   result_.clear();
-  batch(tokens, token_types, cache, selected);
+  batch({.parts = {&part, 1}, .types = token_types, .input = {}});
   return result_;
 }
 

@@ -23,6 +23,18 @@ class Executor {
   /// infinite values.
   std::span<const float> run(std::span<const int32_t> tokens, KvCache& cache, Want want);
 
+  /// Tokens that one of several sequences goes on with.
+  struct Part {
+    std::span<const int32_t> tokens;
+    KvCache* cache = nullptr;
+    Want want = Want::last;
+  };
+  /// The same for several sequences at once, which share each reading of the weights: the rows of the first
+  /// part, then of the second, and so on. Caches must be different ones that keep things alike. With exact
+  /// products the result of a sequence is what it would be alone, to the bit. All caches are as before if
+  /// this throws.
+  std::span<const float> run(std::span<const Part> parts);
+
   /// The same for an encoder: a whole sequence at once, hidden states of all its tokens.
   std::span<const float> encode(std::span<const int32_t> tokens, std::span<const int32_t> token_types = {});
 
@@ -39,9 +51,14 @@ class Executor {
  private:
   void run_batch(RunContext& context, std::span<const float> input, bool want_result, bool check_all);
   Value value(int slot, const RunContext& context);
-  void batch(std::span<const int32_t> tokens, std::span<const int32_t> types, KvCache& cache,
-             std::span<const int64_t> selected, std::span<const float> input = {},
-             InputObserver* observer = nullptr, bool want_result = true);
+  struct Batch {
+    std::span<const Part> parts;
+    std::span<const int32_t> types;  ///< of the tokens of the one part; empty: all 0
+    std::span<const float> input;
+    InputObserver* observer = nullptr;
+    bool want_result = true;
+  };
+  void batch(const Batch& b);
 
   const Program& program_;
   ThreadPool& pool_;

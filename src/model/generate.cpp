@@ -14,6 +14,8 @@ double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
+}  // namespace
+
 int64_t usable_context(const Program& program, int64_t asked) {
   if (program.encoder)
     throw Error(ErrorKind::usage, "this model is an encoder: it has no next token",
@@ -26,88 +28,83 @@ int64_t usable_context(const Program& program, int64_t asked) {
   return program.context > 0 ? program.context : 2048;
 }
 
-}  // namespace
-
-std::string_view stop_reason_name(StopReason reason) noexcept {
-  switch (reason) {
-    case StopReason::end_of_text:
-      return "end of text";
-    case StopReason::stop_string:
-      return "stop string";
-    case StopReason::max_tokens:
-      return "token limit";
-    case StopReason::context_full:
-      return "context full";
-    case StopReason::interrupted:
-      return "interrupted";
-  }
-  return "?";
-}
-
-double Generation::prefill_rate() const noexcept {
-  return prefill_seconds > 0 ? static_cast<double>(prompt_tokens - reused_tokens) / prefill_seconds : 0;
-}
-
-double Generation::decode_rate() const noexcept {
-  return decode_seconds > 0 ? static_cast<double>(tokens.size()) / decode_seconds : 0;
-}
-
-StopFilter::StopFilter(std::vector<std::string> stop) : stop_(std::move(stop)) {
-  std::erase(stop_, std::string());
-}
-
-std::string StopFilter::push(std::string_view piece) {
-  if (stopped_) return {};
-  held_ += piece;
-  size_t first = std::string::npos;
-  for (const std::string& s : stop_) first = std::min(first, held_.find(s));
-  if (first != std::string::npos) {
-    stopped_ = true;
-    std::string shown = held_.substr(0, first);
-    held_.clear();
-    return shown;
-  }
-  // The longest tail that a stop string begins with.
-  size_t keep = 0;
-  for (const std::string& s : stop_) {
-    for (size_t n = std::min(held_.size(), s.size() - 1); n > keep; --n) {
-      if (held_.compare(held_.size() - n, n, s, 0, n) == 0) keep = n;
-    }
-  }
-  std::string shown = held_.substr(0, held_.size() - keep);
-  held_.erase(0, shown.size());
-  return shown;
-}
-
-std::string StopFilter::finish() { return std::exchange(held_, {}); }
-
 Generator::Generator(const Program& program, const Tokenizer& tokenizer, ThreadPool& pool, int64_t context,
-                     DType cache_type)
+                     std::string_view kv)
     : program_(program),
       tokenizer_(tokenizer),
       executor_(program, pool),
-      cache_(program.cache(usable_context(program, context), cache_type)) {}
+      cache_(program.cache(usable_context(program, context), kv)) {}
 
-std::vector<float> Generator::read(std::span<const int32_t> tokens) {
-  const auto logits = executor_.run(tokens, cache_, Want::last);
+void Generator::read(std::span<const int32_t> tokens, Want want) {
+  const auto logits = executor_.run(tokens, cache_, want);
   tokens_.insert(tokens_.end(), tokens.begin(), tokens.end());
-  return {logits.begin(), logits.end()};
+  logits_.assign(logits.begin(), logits.end());
 }
 
-std::vector<float> Generator::shift() {
-  const size_t keep = !tokens_.empty() && tokens_[0] == tokenizer_.bos() && tokenizer_.bos() >= 0 ? 1 : 0;
-  const size_t drop = std::max<size_t>(1, (tokens_.size() - keep) / 2);
-  std::vector<int32_t> rest = tokens_;
-  rest.erase(rest.begin() + static_cast<ptrdiff_t>(keep), rest.begin() + static_cast<ptrdiff_t>(keep + drop));
+std::span<const float> Generator::logits(size_t row) const {
+  const auto cols = static_cast<size_t>(program_.vocab);
+  return std::span(logits_).subspan(row * cols, cols);
+}
+
+void Generator::forget(size_t length) {
+  cache_.truncate(static_cast<int64_t>(length));
+  tokens_.resize(length);
+}
+
+void Generator::shift() {
+  const std::vector<int32_t> rest = shifted_context(tokens_, tokenizer_);
   // Keys were made of rows that saw the forgotten tokens, so all are made again.
-  cache_.clear();
-  tokens_.clear();
-  return read(rest);
+  forget(0);
+  read(rest, Want::last);
+}
+
+Proposal Generator::guess(int32_t token, const GenerateOptions& options, const Sampler& sampler,
+                          const Generation& so_far) {
+  if (options.drafter == nullptr) return {};
+  int64_t most = std::min(options.draft_tokens, cache_.capacity() - cache_.length() - 1);
+  if (options.max_tokens >= 0)  // one more comes of itself
+    most = std::min(most, options.max_tokens - static_cast<int64_t>(so_far.tokens.size()) - 1);
+  if (most <= 0) return {};
+  std::vector<int32_t> sequence = tokens_;
+  sequence.push_back(token);
+  return options.drafter->propose(sequence, most, sampler);
+}
+
+bool Generator::step(int32_t& token, bool& sampled, const GenerateOptions& options, Sampler& sampler,
+                     TextWriter& writer) {
+  const Proposal guess = this->guess(token, options, sampler, writer.result());
+  std::vector<int32_t> batch{token};
+  batch.insert(batch.end(), guess.tokens.begin(), guess.tokens.end());
+  const size_t before = tokens_.size();
+  read(batch, guess.tokens.empty() ? Want::last : Want::all);
+  Generation& g = writer.result();
+  ++g.steps;
+  g.proposed += static_cast<int64_t>(guess.tokens.size());
+  size_t good = 0;
+  sampled = false;
+  bool more = true;
+  while (more && !sampled && good < guess.tokens.size()) {
+    const Sampler::Verdict v =
+        sampler.judge(sampler.distribution(logits(good)), guess.tokens[good], guess.from[good]);
+    if (v.accepted) {
+      ++good;
+      ++g.accepted;
+    } else {
+      token = v.token;
+      sampled = true;
+    }
+    sampler.accept(v.token);
+    more = writer.take(v.token);
+  }
+  forget(before + 1 + good);
+  last_row_ = good;
+  return more;
 }
 
 Generation Generator::generate(std::span<const int32_t> prompt, const GenerateOptions& options,
-                               const std::function<bool(std::string_view)>& on_text) {
-  Generation result;
+                               const TextCallback& on_text) {
+  TextWriter writer(tokenizer_, options, on_text);
+  Generation& result = writer.result();
   result.prompt_tokens = static_cast<int64_t>(prompt.size());
   if (prompt.empty()) fail(ErrorKind::usage, "the prompt has no tokens");
   if (result.prompt_tokens > cache_.capacity())
@@ -122,44 +119,27 @@ Generation Generator::generate(std::span<const int32_t> prompt, const GenerateOp
   const auto same = static_cast<size_t>(
       std::mismatch(tokens_.begin(), tokens_.begin() + static_cast<ptrdiff_t>(most), prompt.begin()).first -
       tokens_.begin());
-  cache_.truncate(static_cast<int64_t>(same));
-  tokens_.resize(same);
+  forget(same);
   result.reused_tokens = static_cast<int64_t>(same);
 
-  Tokenizer::StreamDecoder decoder(tokenizer_, {.skip_special = true, .continuation = true});
-  StopFilter filter(options.stop);
-  bool wanted = true;
-  const auto show = [&](const std::string& text) {
-    result.text += text;
-    if (!text.empty() && on_text && !on_text(text)) wanted = false;
-  };
   auto start = Clock::now();
   try {
-    std::vector<float> logits = read(prompt.subspan(same));
+    read(prompt.subspan(same), Want::last);
+    last_row_ = 0;
     result.prefill_seconds = seconds_since(start);
     start = Clock::now();
+    int32_t token = 0;
+    bool sampled = false;  // `token` is chosen and written already, but has not run
     for (;;) {
-      if (options.max_tokens >= 0 && static_cast<int64_t>(result.tokens.size()) >= options.max_tokens) {
-        result.reason = StopReason::max_tokens;
-        break;
-      }
       check_interrupt();
-      const int32_t token = sampler.next(logits);
-      if (!options.ignore_end && tokenizer_.ends_generation(token)) {
-        result.reason = StopReason::end_of_text;
-        break;
+      if (!sampled) {
+        if (!writer.wants_more()) break;
+        token = sampler.next(logits(last_row_));
+        const bool more = writer.take(token);
+        if (!more) break;
+        sampler.accept(token);
       }
-      sampler.accept(token);
-      result.tokens.push_back(token);
-      show(filter.push(decoder.push(token)));
-      if (filter.stopped()) {
-        result.reason = StopReason::stop_string;
-        break;
-      }
-      if (!wanted) {
-        result.reason = StopReason::interrupted;
-        break;
-      }
+      if (!writer.wants_more()) break;
       if (cache_.length() == cache_.capacity()) {
         if (!options.context_shift || cache_.capacity() < 4) {
           result.reason = StopReason::context_full;
@@ -168,16 +148,15 @@ Generation Generator::generate(std::span<const int32_t> prompt, const GenerateOp
         shift();
         ++result.shifts;
       }
-      logits = read({&token, 1});
+      if (!step(token, sampled, options, sampler, writer)) break;
     }
   } catch (const Error& e) {
     if (e.kind() != ErrorKind::interrupted) throw;
     result.reason = StopReason::interrupted;
   }
   result.decode_seconds = seconds_since(start);
-  if (!filter.stopped()) show(filter.push(decoder.finish()));
-  if (!filter.stopped()) show(filter.finish());
-  return result;
+  writer.finish();
+  return std::move(result);
 }
 
 }  // namespace nibble

@@ -2,21 +2,33 @@
 
 #include <algorithm>
 
-namespace nibble {
+#include "ops/head_rotation.h"
 
-KvCache::KvCache(int64_t layers, int64_t cols, int64_t capacity, DType type)
-    : cols_(cols), capacity_(capacity), type_(type) {
+namespace nibble {
+namespace {
+
+int64_t pages_of(int64_t tokens) { return (tokens + kv_page - 1) / kv_page; }
+
+}  // namespace
+
+KvCache::KvCache(const KvShape& shape, int64_t capacity, const KvStorages& storages)
+    : shape_(shape), capacity_(capacity), storages_(storages) {
   if (capacity < 1) fail(ErrorKind::usage, "a context of {} tokens holds nothing", capacity);
-  if (type != DType::f32 && type != DType::f16)
-    fail(ErrorKind::usage, "a KV cache of {} is not possible, only f32 and f16", dtype_name(type));
-  keys_.resize(static_cast<size_t>(layers));
+  if (storages.k.rotated || storages.v.rotated) head_rotation(shape.dim);
+  keys_.resize(static_cast<size_t>(shape.layers));
   values_.resize(keys_.size());
 }
 
 size_t KvCache::bytes() const noexcept {
   size_t n = 0;
-  for (size_t i = 0; i < keys_.size(); ++i) n += keys_[i].size() + values_[i].size();
+  for (size_t i = 0; i < keys_.size(); ++i) n += (keys_[i].size() + values_[i].size()) * sizeof(Line);
   return n;
+}
+
+double KvCache::bytes_per_token() const {
+  const int64_t page =
+      storages_.k.format->page_bytes(shape_.dim) + storages_.v.format->page_bytes(shape_.dim);
+  return static_cast<double>(shape_.layers * shape_.heads * page) / static_cast<double>(kv_page);
 }
 
 void KvCache::truncate(int64_t length) {
@@ -31,10 +43,12 @@ void KvCache::reserve(int64_t rows) {
          capacity_);
   if (length_ + rows <= room_) return;
   room_ = std::min(capacity_, std::max(length_ + rows, std::max<int64_t>(256, 2 * room_)));
-  const size_t bytes = static_cast<size_t>(room_ * cols_) * dtype_size(type_);
-  for (auto* side : {&keys_, &values_}) {
-    for (std::vector<std::byte>& layer : *side) layer.resize(bytes);
-  }
+  const auto fit = [&](std::vector<std::vector<Line>>& side, const KvFormat& format) {
+    const auto bytes = static_cast<size_t>(pages_of(room_) * shape_.heads * format.page_bytes(shape_.dim));
+    for (std::vector<Line>& layer : side) layer.resize((bytes + kv_slack + sizeof(Line) - 1) / sizeof(Line));
+  };
+  fit(keys_, *storages_.k.format);
+  fit(values_, *storages_.v.format);
 }
 
 void KvCache::advance(int64_t rows) {
@@ -45,7 +59,8 @@ void KvCache::advance(int64_t rows) {
 std::vector<KvLayer> KvCache::layers() {
   std::vector<KvLayer> all;
   for (size_t i = 0; i < keys_.size(); ++i)
-    all.push_back({type_, keys_[i].data(), values_[i].data(), cols_, room_});
+    all.push_back({storages_.k, storages_.v, keys_[i].data()->bytes, values_[i].data()->bytes, shape_.heads,
+                   shape_.dim, room_});
   return all;
 }
 

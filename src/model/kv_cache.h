@@ -8,19 +8,26 @@
 
 namespace nibble {
 
-/// Keys and values of one sequence for every layer of a program. Memory grows with the sequence, up to
-/// `capacity` tokens.
+/// What a KV cache holds: key heads of `dim` columns in each layer of a program.
+struct KvShape {
+  int64_t layers = 0, heads = 0, dim = 0;
+};
+
+/// Keys and values of one sequence for every layer of a program. Memory grows with the sequence, page by page
+/// of 64 tokens, up to `capacity` tokens.
 class KvCache {
  public:
-  /// `cols` is kv heads * head size; `type` f32 (exact) or f16 (half the memory). Throws Error{usage} for
-  /// another type or a capacity below 1.
-  KvCache(int64_t layers, int64_t cols, int64_t capacity, DType type = DType::f32);
+  /// Throws Error{usage} for a capacity below 1 and for heads that cannot be rotated where `storages` asks
+  /// for it.
+  KvCache(const KvShape& shape, int64_t capacity, const KvStorages& storages);
 
   int64_t length() const noexcept { return length_; }
   int64_t capacity() const noexcept { return capacity_; }
-  DType type() const noexcept { return type_; }
+  const KvStorages& storages() const noexcept { return storages_; }
   /// Bytes held now.
   size_t bytes() const noexcept;
+  /// Bytes that a token takes, all layers together.
+  double bytes_per_token() const;
 
   /// Forgets the tokens from `length` on.
   void truncate(int64_t length);
@@ -33,9 +40,14 @@ class KvCache {
   std::vector<KvLayer> layers();
 
  private:
-  int64_t cols_, capacity_, length_ = 0, room_ = 0;
-  DType type_;
-  std::vector<std::vector<std::byte>> keys_, values_;
+  struct alignas(64) Line {
+    std::byte bytes[64];
+  };
+
+  KvShape shape_;
+  int64_t capacity_, length_ = 0, room_ = 0;
+  KvStorages storages_;
+  std::vector<std::vector<Line>> keys_, values_;
 };
 
 }  // namespace nibble

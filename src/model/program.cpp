@@ -51,8 +51,7 @@ class Builder {
     // should get without asking.
     if (hparams_.rope_scaling == RopeScaling::longrope && hparams_.rope_original_context > 0)
       program_.context = std::min(hparams_.context, hparams_.rope_original_context);
-    program_.layers = part_.end_layer - part_.first_layer;
-    program_.kv_cols = hparams_.kv_heads * hparams_.head_dim;
+    program_.kv = {part_.end_layer - part_.first_layer, hparams_.kv_heads, hparams_.head_dim};
     program_.encoder = arch_.encoder;
     if (arch_.rope != RopeStyle::none) make_rope_tables();
 

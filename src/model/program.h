@@ -35,13 +35,13 @@ struct Program {
   int64_t vocab = 0;
   int64_t context = 0;    ///< trained context in tokens (LongRoPE: before stretching); 0: unknown
   int64_t positions = 0;  ///< learned positions, which no sequence can exceed; 0: any
-  int64_t layers = 0;
-  int64_t kv_cols = 0;
+  KvShape kv;             ///< what a sequence leaves in every layer
   bool encoder = false;
 
-  /// An empty cache for one sequence of at most `capacity` tokens.
-  KvCache cache(int64_t capacity, DType type = DType::f32) const {
-    return KvCache(layers, kv_cols, capacity, type);
+  /// An empty cache for one sequence of at most `capacity` tokens, which keeps keys and values as these words
+  /// say (KvStorages::parse). Throws Error{usage}.
+  KvCache cache(int64_t capacity, std::string_view words = "f32") const {
+    return KvCache(kv, capacity, KvStorages::parse(words));
   }
 };
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <set>
+#include <unordered_map>
 
 #include "base/error.h"
 
@@ -34,7 +35,14 @@ void Sampler::accept(int32_t token) {
     recent_.pop_front();
 }
 
-int32_t Sampler::next(std::span<const float> logits) {
+double Distribution::of(int32_t id) const {
+  for (const Choice& c : choices) {
+    if (c.id == id) return c.weight / total;
+  }
+  return 0;
+}
+
+Distribution Sampler::distribution(std::span<const float> logits) {
   candidates_.clear();
   for (size_t i = 0; i < logits.size(); ++i) {
     if (std::isfinite(logits[i])) candidates_.push_back({static_cast<int32_t>(i), logits[i], 0});
@@ -50,7 +58,8 @@ int32_t Sampler::next(std::span<const float> logits) {
   const auto before = [](const Candidate& a, const Candidate& b) {
     return a.logit != b.logit ? a.logit > b.logit : a.id < b.id;
   };
-  if (options_.temperature == 0) return std::min_element(candidates_.begin(), candidates_.end(), before)->id;
+  if (options_.temperature == 0)
+    return Distribution::certain(std::min_element(candidates_.begin(), candidates_.end(), before)->id);
 
   size_t keep = candidates_.size();
   if (options_.top_k > 0) keep = std::min(keep, static_cast<size_t>(options_.top_k));
@@ -69,14 +78,45 @@ int32_t Sampler::next(std::span<const float> logits) {
   }
   while (candidates_.size() > 1 && candidates_.back().p < options_.min_p) candidates_.pop_back();
 
-  total = 0;
-  for (Candidate& c : candidates_) total += c.p = std::exp((c.logit - most) / options_.temperature);
-  double left = rng_.uniform() * total;
+  Distribution all{{}, 0};
   for (const Candidate& c : candidates_) {
-    if (left < c.p) return c.id;
-    left -= c.p;
+    all.choices.push_back({c.id, std::exp((c.logit - most) / options_.temperature)});
+    all.total += all.choices.back().weight;
   }
-  return candidates_.back().id;
+  return all;
+}
+
+int32_t Sampler::draw(const Distribution& p) {
+  if (p.choices.size() == 1) return p.choices[0].id;
+  double left = rng_.uniform() * p.total;
+  for (const Distribution::Choice& c : p.choices) {
+    if (left < c.weight) return c.id;
+    left -= c.weight;
+  }
+  return p.choices.back().id;
+}
+
+Sampler::Verdict Sampler::judge(const Distribution& p, int32_t proposed, const Distribution& q) {
+  const double have = p.of(proposed), was = q.of(proposed);
+  if (have >= was || rng_.uniform() * was < have) return {proposed, true};
+  // What p has more of than q: of the proposed token, nothing.
+  std::unordered_map<int32_t, double> taken;
+  for (const Distribution::Choice& c : q.choices) taken[c.id] += c.weight / q.total;
+  Distribution rest{{}, 0};
+  for (const Distribution::Choice& c : p.choices) {
+    const auto found = taken.find(c.id);
+    const double more = c.weight / p.total - (found == taken.end() ? 0 : found->second);
+    if (more <= 0) continue;
+    rest.choices.push_back({c.id, more});
+    rest.total += more;
+  }
+  return {rest.choices.empty() ? p.choices[0].id : draw(rest), false};
+}
+
+Sampler Sampler::fork(uint64_t seed) const {
+  Sampler other = *this;
+  other.rng_ = Rng(seed);
+  return other;
 }
 
 }  // namespace nibble

@@ -21,6 +21,21 @@ struct SamplingOptions {
   uint64_t seed = 0;
 };
 
+/// Tokens that may come next, the likeliest first, with weights that are probabilities times `total`.
+struct Distribution {
+  struct Choice {
+    int32_t id = 0;
+    double weight = 1;
+  };
+  std::vector<Choice> choices;
+  double total = 1;
+
+  /// One token for certain.
+  static Distribution certain(int32_t id) { return {{{id, 1}}, 1}; }
+  /// Probability of a token.
+  double of(int32_t id) const;
+};
+
 /// Draws tokens. The same seed, logits and history give the same tokens.
 class Sampler {
  public:
@@ -28,9 +43,25 @@ class Sampler {
   explicit Sampler(const SamplingOptions& options);
 
   /// The next token. Equal logits count as ordered by id. Throws Error{bad_input} if no logit is finite.
-  int32_t next(std::span<const float> logits);
+  int32_t next(std::span<const float> logits) { return draw(distribution(logits)); }
+  /// What `next` draws from. Throws likewise.
+  Distribution distribution(std::span<const float> logits);
+  /// Draws; a distribution of one token takes no random number.
+  int32_t draw(const Distribution& p);
+
+  struct Verdict {
+    int32_t token;  ///< distributed as p, whatever was proposed
+    bool accepted;  ///< it is the proposed one
+  };
+  /// Takes a token that was drawn from q, or another one instead, so that the result is distributed as p:
+  /// speculative sampling (Leviathan et al., arXiv 2211.17192; Chen et al., arXiv 2302.01318).
+  Verdict judge(const Distribution& p, int32_t proposed, const Distribution& q);
+
   /// Adds a token to the history that the repeat penalty looks at: prompt tokens and drawn ones.
   void accept(int32_t token);
+
+  /// The same options and history, other random numbers.
+  Sampler fork(uint64_t seed) const;
 
  private:
   struct Candidate {

@@ -2,20 +2,22 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <limits>
 
-#include "base/half.h"
 #include "kernels/attend.h"
+#include "ops/head_rotation.h"
 #include "ops/math.h"
 
 namespace nibble {
 namespace {
 
-constexpr int64_t key_block = 64;
+constexpr int64_t key_block = kv_page;
 constexpr int64_t query_block = 32;
 // Multiply-adds below which waking the other threads costs more than they save.
 constexpr int64_t serial_work = 64 * 1024;
+// Keys that one task of few queries looks at, whatever the number of threads: more of them are shared out.
+constexpr int64_t split_keys = 1024;
+constexpr int64_t split_rows = 16;
 constexpr float hidden_score = -std::numeric_limits<float>::infinity();
 
 std::vector<Extent> shape(const Node& node, std::span<const Extent> in) {
@@ -28,44 +30,31 @@ std::vector<Extent> shape(const Node& node, std::span<const Extent> in) {
   return {in[0]};
 }
 
-/// The level's own kernels; null functions where it has none.
-const AttendKernels& attend_kernels() {
-  static const AttendKernels none;
-#if defined(__x86_64__)
-  if (isa_level() == IsaLevel::amx) return amx_attend;
-#endif
-  return none;
-}
-
-void store_rows(const Value& from, std::byte* to, DType type, int64_t position) {
-  const int64_t n = from.rows * from.cols;
-  if (type == DType::f32) {
-    std::memcpy(to + static_cast<size_t>(position * from.cols) * sizeof(float), from.data,
-                static_cast<size_t>(n) * sizeof(float));
-    return;
+/// Writes the keys and values of a sequence's new tokens. Heads stand apart in the cache.
+void store_rows(const SequenceRows& rows, const KvLayer& kv, const Value& k, const Value& v,
+                ThreadPool& pool) {
+  const auto store = [&](size_t i) {
+    const auto head = static_cast<int64_t>(i);
+    std::vector<float> turned(static_cast<size_t>(kv.dim));
+    const auto source = [&](const Value& from, int64_t row, bool rotated) -> const float* {
+      const float* x = from.row(row) + head * kv.dim;
+      if (!rotated) return x;
+      std::copy_n(x, kv.dim, turned.data());
+      head_rotation(kv.dim).turn(turned.data());
+      return turned.data();
+    };
+    for (int64_t r = 0; r < rows.count; ++r) {
+      const int64_t page = (rows.position + r) / kv_page, slot = (rows.position + r) % kv_page;
+      kv.k.format->put_key(kv.key_page(page, head), slot, kv.dim, source(k, rows.first + r, kv.k.rotated));
+      kv.v.format->put_value(kv.value_page(page, head), slot, kv.dim,
+                             source(v, rows.first + r, kv.v.rotated));
+    }
+  };
+  if (rows.count * kv.heads * kv.dim < 4096) {
+    for (int64_t head = 0; head < kv.heads; ++head) store(static_cast<size_t>(head));
+  } else {
+    pool.parallel_for(static_cast<size_t>(kv.heads), store);
   }
-  auto* half = reinterpret_cast<uint16_t*>(to) + position * from.cols;
-  if (const auto narrow = attend_kernels().narrow; narrow != nullptr) {
-    narrow(from.data, n, half);
-    return;
-  }
-  for (int64_t i = 0; i < n; ++i) half[i] = f32_to_f16(from.data[i]);
-}
-
-/// The f32 rows [first, first + n) of one head: where they stand, or a copy in `scratch`.
-struct HeadRows {
-  const float* data;
-  int64_t stride;
-};
-HeadRows head_rows(const std::byte* base, const KvLayer& kv, int64_t first, int64_t n, int64_t column,
-                   int64_t dim, float* scratch) {
-  if (kv.type == DType::f32)
-    return {reinterpret_cast<const float*>(base) + first * kv.cols + column, kv.cols};
-  const auto* half = reinterpret_cast<const uint16_t*>(base) + first * kv.cols + column;
-  for (int64_t i = 0; i < n; ++i) {
-    for (int64_t c = 0; c < dim; ++c) scratch[i * dim + c] = f16_to_f32(half[i * kv.cols + c]);
-  }
-  return {scratch, dim};
 }
 
 /// Sum of a block in a fixed tree, whatever part of it is zero.
@@ -89,8 +78,7 @@ class Group {
         sum_(rows_ * dim()),
         most_(rows_, hidden_score),
         total_(rows_),
-        keys_(key_block * dim()),
-        values_(key_block * dim()) {}
+        page_(key_block * dim()) {}
 
   void load_query(size_t row, const float* q) { std::copy_n(q, a_.head_dim, query_.data() + row * dim()); }
 
@@ -99,12 +87,12 @@ class Group {
   void see(const KvLayer& kv, int64_t kv_head, int64_t first, int64_t n, const Position& position) {
     const int64_t d = a_.head_dim;
     const CpuKernels& cpu = cpu_kernels();
-    const HeadRows k = head_rows(kv.keys, kv, first, n, kv_head * d, d, keys_.data());
+    const float* k = rows_of(*kv.k.format, kv.key_page(first / kv_page, kv_head), n, true);
     const auto m = static_cast<int64_t>(rows_);
-    cpu.products({query_.data(), m, d, k.data, n, k.stride, d, score_.data(), key_block});
+    cpu.products({query_.data(), m, d, k, n, d, d, score_.data(), key_block});
     for (size_t r = 0; r < rows_; ++r) soften(r, first, n, position(r));
-    const HeadRows v = head_rows(kv.values, kv, first, n, kv_head * d, d, values_.data());
-    cpu.weighted_sum({score_.data(), m, key_block, v.data, n, v.stride, d, sum_.data(), d});
+    const float* v = rows_of(*kv.v.format, kv.value_page(first / kv_page, kv_head), n, false);
+    cpu.weighted_sum({score_.data(), m, key_block, v, n, d, d, sum_.data(), d});
   }
 
   void result(size_t row, float* out) const {
@@ -114,6 +102,13 @@ class Group {
 
  private:
   size_t dim() const { return static_cast<size_t>(a_.head_dim); }
+
+  /// Keys or values as f32: where they stand, or a copy that lives until the next call.
+  const float* rows_of(const KvFormat& format, const std::byte* page, int64_t n, bool keys) {
+    if (format.plain) return reinterpret_cast<const float*>(page);
+    (keys ? format.keys : format.values)(page, n, a_.head_dim, page_.data());
+    return page_.data();
+  }
 
   /// Scores of one query to weights, relative to the largest score so far.
   void soften(size_t r, int64_t first, int64_t n, int64_t position) {
@@ -146,76 +141,206 @@ class Group {
 
   const AttentionAttributes& a_;
   size_t rows_;
-  std::vector<float> query_, score_, sum_, most_, total_, keys_, values_;
+  std::vector<float> query_, score_, sum_, most_, total_, page_;
 };
 
-bool can_attend_fast(const AttentionAttributes& a) {
-  return a.precision == Precision::fast && attend_kernels().attend != nullptr && a.softcap == 0 &&
-         a.head_dim % 32 == 0 && a.head_dim <= attend_dim && a.heads / a.kv_heads <= attend_rows;
-}
+/// What one call of attention works on.
+struct Call {
+  const AttentionAttributes& a;
+  const Value& q;
+  const Value& out;
+  ThreadPool& pool;
+  int64_t group() const { return a.heads / a.kv_heads; }
+};
 
-/// The same by the level's own kernel.
-void attend_fast(const AttentionAttributes& a, const KvLayer& kv, RunContext& run, const Value& q,
-                 const Value& out) {
-  const int64_t group = a.heads / a.kv_heads;
-  const int64_t step = std::min<int64_t>(query_block, attend_rows / group);
-  const int64_t blocks = (q.rows + step - 1) / step;
+/// In a fixed order: the same bits at every level and in every batch.
+void attend_exact(const Call& call, const SequenceRows& rows, const KvLayer& kv) {
+  const AttentionAttributes& a = call.a;
+  const int64_t group = call.group();
+  const int64_t blocks = (rows.count + query_block - 1) / query_block;
   const auto attend = [&](size_t task) {
     const int64_t kv_head = static_cast<int64_t>(task) % a.kv_heads;
-    const int64_t first = static_cast<int64_t>(task) / a.kv_heads * step;
-    const int64_t query_column = kv_head * group * a.head_dim;
-    const size_t key_column = static_cast<size_t>(kv_head * a.head_dim) * dtype_size(kv.type);
-    attend_kernels().attend({q.row(first) + query_column, out.row(first) + query_column, q.cols,
-                             std::min(step, q.rows - first), group, a.head_dim, kv.keys + key_column,
-                             kv.values + key_column, kv.cols, kv.type == DType::f16, a.scale,
-                             run.position + first, run.position + q.rows, a.window, a.causal});
+    const int64_t first = static_cast<int64_t>(task) / a.kv_heads * query_block;
+    const int64_t count = std::min(query_block, rows.count - first);
+    const auto at = [&](const Value& v, int64_t r) {
+      return v.row(rows.first + first + r / group) + (kv_head * group + r % group) * a.head_dim;
+    };
+    Group state(a, count * group);
+    for (int64_t r = 0; r < count * group; ++r) state.load_query(static_cast<size_t>(r), at(call.q, r));
+    const auto position = [&](size_t r) { return rows.position + first + static_cast<int64_t>(r) / group; };
+
+    int64_t begin = 0;
+    if (a.window > 0)
+      begin = std::max<int64_t>(0, rows.position + first - a.window + 1) / key_block * key_block;
+    const int64_t end = rows.position + (a.causal ? first + count : rows.count);
+    for (int64_t k = begin; k < end; k += key_block)
+      state.see(kv, kv_head, k, std::min(key_block, end - k), position);
+    for (int64_t r = 0; r < count * group; ++r) state.result(static_cast<size_t>(r), at(call.out, r));
   };
   const auto tasks = static_cast<size_t>(blocks * a.kv_heads);
-  if (q.rows * (run.position + q.rows) * a.heads * a.head_dim <= 4 * serial_work) {
+  if (rows.count * (rows.position + rows.count) * a.heads * a.head_dim <= serial_work) {
     for (size_t task = 0; task < tasks; ++task) attend(task);
   } else {
-    run.pool.parallel_for(tasks, attend);
+    call.pool.parallel_for(tasks, attend);
   }
+}
+
+/// The level's kernels for a way of keeping keys and values.
+struct Kernels {
+  const KeyKernel* keys = nullptr;
+  const ValueKernel* values = nullptr;
+  bool tiles = false;
+};
+
+Kernels fast_kernels(const AttentionAttributes& a, const KvLayer& kv) {
+  const AttendKernels& level = attend_kernels();
+  if (a.precision != Precision::fast || level.attend == nullptr || a.head_dim > attend_dim ||
+      a.heads / a.kv_heads > attend_rows)
+    return {};
+  const Kernels k{key_kernel(level, kv.k.format->word), value_kernel(level, kv.v.format->word),
+                  level.tiles != nullptr && a.softcap == 0 && a.head_dim % 32 == 0 &&
+                      kv.k.format->word == "f16" && kv.v.format->word == "f16"};
+  return k.keys != nullptr && k.values != nullptr ? k : Kernels{};
+}
+
+/// Attention of all sequences by the level's own kernels, shared out among the threads at once.
+class FastAttention {
+ public:
+  FastAttention(const Call& call, const Kernels& kernels) : call_(call), kernels_(kernels) {}
+
+  void add(const SequenceRows& rows, const KvLayer& kv) {
+    const AttentionAttributes& a = call_.a;
+    const int64_t step = std::min<int64_t>(query_block, attend_rows / call_.group());
+    const int64_t keys = rows.position + rows.count;
+    work_ += rows.count * keys * a.heads * a.head_dim;
+    // Few queries have little to share: their keys are shared out.
+    const int64_t seen = a.window > 0 ? std::max<int64_t>(0, rows.position - a.window + 1) : 0;
+    const int64_t begin = seen / split_keys * split_keys;
+    const int64_t parts = (keys - begin + split_keys - 1) / split_keys;
+    const bool split = rows.count * call_.group() <= split_rows && parts > 1;
+    for (int64_t kv_head = 0; kv_head < a.kv_heads; ++kv_head) {
+      if (split) merges_.push_back({&rows, kv_head, parts, partial_});
+      for (int64_t part = 0; split && part < parts; ++part) {
+        AttendTask t = task_of(rows, kv, kv_head, 0, rows.count);
+        t.first = begin + part * split_keys;
+        t.last = std::min(keys, t.first + split_keys);
+        tasks_.push_back({t, partial_});
+        partial_ += t.tokens * t.group * (t.d + 2);
+      }
+      for (int64_t first = 0; !split && first < rows.count; first += step)
+        tasks_.push_back({task_of(rows, kv, kv_head, first, std::min(step, rows.count - first)), -1});
+    }
+  }
+
+  void run() {
+    const AttendKernels& level = attend_kernels();
+    std::vector<float> partial(static_cast<size_t>(partial_));
+    const auto attend = [&](size_t i) {
+      AttendTask t = tasks_[i].task;
+      if (tasks_[i].partial >= 0) t.partial = partial.data() + tasks_[i].partial;
+      if (kernels_.tiles && t.tokens * t.group > split_rows) {
+        level.tiles(t);
+      } else {
+        level.attend(t, *kernels_.keys, *kernels_.values);
+      }
+    };
+    if (work_ <= 4 * serial_work) {
+      for (size_t i = 0; i < tasks_.size(); ++i) attend(i);
+    } else {
+      call_.pool.parallel_for(tasks_.size(), attend);
+    }
+    const int64_t d = call_.a.head_dim, group = call_.group();
+    for (const Merge& m : merges_) {
+      const int64_t n = m.rows->count * group;
+      for (int64_t r = 0; r < n; ++r)
+        merge_attention(partial.data() + m.partial + r * (d + 2), m.parts, n * (d + 2), d,
+                        call_.out.row(m.rows->first + r / group) + (m.kv_head * group + r % group) * d);
+    }
+  }
+
+ private:
+  struct Task {
+    AttendTask task;
+    int64_t partial;  ///< where its partial results stand; -1: it has none
+  };
+  struct Merge {
+    const SequenceRows* rows;
+    int64_t kv_head, parts, partial;
+  };
+
+  AttendTask task_of(const SequenceRows& rows, const KvLayer& kv, int64_t kv_head, int64_t first,
+                     int64_t count) const {
+    const AttentionAttributes& a = call_.a;
+    const int64_t column = kv_head * call_.group() * a.head_dim, row = rows.first + first;
+    const int64_t keys = rows.position + rows.count;
+    return {.q = call_.q.row(row) + column,
+            .out = call_.out.row(row) + column,
+            .q_stride = call_.q.cols,
+            .tokens = count,
+            .group = call_.group(),
+            .d = a.head_dim,
+            .k = kv.key_page(0, kv_head),
+            .v = kv.value_page(0, kv_head),
+            .k_step = kv.key_step(),
+            .v_step = kv.value_step(),
+            .scale = a.scale,
+            .softcap = a.softcap,
+            .position = rows.position + first,
+            .keys = keys,
+            .window = a.window,
+            .causal = a.causal,
+            .first = 0,
+            .last = keys,
+            .partial = nullptr};
+  }
+
+  const Call& call_;
+  Kernels kernels_;
+  std::vector<Task> tasks_;
+  std::vector<Merge> merges_;
+  int64_t partial_ = 0, work_ = 0;
+};
+
+/// Turns all heads of some rows.
+void turn_heads(const Value& v, int64_t dim, bool back, ThreadPool& pool) {
+  const HeadRotation& rotation = head_rotation(dim);
+  parallel_ranges(pool, v.rows, 1 + 16384 / v.cols, [&](int64_t begin, int64_t end) {
+    for (float* x = v.row(begin); x < v.row(end); x += dim) {
+      if (back) {
+        rotation.turn_back(x);
+      } else {
+        rotation.turn(x);
+      }
+    }
+  });
 }
 
 void forward(const Node& node, RunContext& run, std::span<const Value> in, std::span<const Value> out) {
   const auto& a = node.attribute<AttentionAttributes>();
-  const KvLayer& kv = run.kv[static_cast<size_t>(a.layer)];
-  const int64_t rows = in[0].rows;
-  store_rows(in[1], kv.keys, kv.type, run.position);
-  store_rows(in[2], kv.values, kv.type, run.position);
-  if (can_attend_fast(a)) {
-    attend_fast(a, kv, run, in[0], out[0]);
-    return;
+  const auto layer = static_cast<size_t>(a.layer);
+  for (const SequenceRows& rows : run.sequences) store_rows(rows, rows.kv[layer], in[1], in[2], run.pool);
+  Value q = in[0];
+  std::vector<float> turned;
+  // All sequences of a run keep theirs alike.
+  const bool rotated_keys = !run.sequences.empty() && run.sequences[0].kv[layer].k.rotated;
+  const bool rotated_values = !run.sequences.empty() && run.sequences[0].kv[layer].v.rotated;
+  if (rotated_keys) {
+    turned.assign(q.data, q.data + q.rows * q.cols);
+    q.data = turned.data();
+    turn_heads(q, a.head_dim, false, run.pool);
   }
-
-  const int64_t group = a.heads / a.kv_heads;
-  const int64_t blocks = (rows + query_block - 1) / query_block;
-  const auto attend = [&](size_t task) {
-    const int64_t kv_head = static_cast<int64_t>(task) % a.kv_heads;
-    const int64_t first = static_cast<int64_t>(task) / a.kv_heads * query_block;
-    const int64_t count = std::min(query_block, rows - first);
-    const auto at = [&](const Value& v, int64_t r) {
-      return v.row(first + r / group) + (kv_head * group + r % group) * a.head_dim;
-    };
-    Group state(a, count * group);
-    for (int64_t r = 0; r < count * group; ++r) state.load_query(static_cast<size_t>(r), at(in[0], r));
-    const auto position = [&](size_t r) { return run.position + first + static_cast<int64_t>(r) / group; };
-
-    int64_t begin = 0;
-    if (a.window > 0)
-      begin = std::max<int64_t>(0, run.position + first - a.window + 1) / key_block * key_block;
-    const int64_t end = run.position + (a.causal ? first + count : rows);
-    for (int64_t k = begin; k < end; k += key_block)
-      state.see(kv, kv_head, k, std::min(key_block, end - k), position);
-    for (int64_t r = 0; r < count * group; ++r) state.result(static_cast<size_t>(r), at(out[0], r));
-  };
-  const auto tasks = static_cast<size_t>(blocks * a.kv_heads);
-  if (rows * (run.position + rows) * a.heads * a.head_dim <= serial_work) {
-    for (size_t task = 0; task < tasks; ++task) attend(task);
-  } else {
-    run.pool.parallel_for(tasks, attend);
+  const Call call{a, q, out[0], run.pool};
+  const Kernels kernels = run.sequences.empty() ? Kernels{} : fast_kernels(a, run.sequences[0].kv[layer]);
+  FastAttention fast(call, kernels);
+  for (const SequenceRows& rows : run.sequences) {
+    if (kernels.keys != nullptr) {
+      fast.add(rows, rows.kv[layer]);
+    } else {
+      attend_exact(call, rows, rows.kv[layer]);
+    }
   }
+  fast.run();
+  if (rotated_values) turn_heads(out[0], a.head_dim, true, run.pool);
 }
 
 }  // namespace

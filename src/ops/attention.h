@@ -5,12 +5,13 @@
 namespace nibble {
 
 /// Scaled dot-product attention with grouped queries: in[0] queries [rows, heads * head_dim], in[1] keys and
-/// in[2] values [rows, kv_heads * head_dim]. Keys and values are first written to RunContext::kv[layer] at
-/// their positions; then every query sees what is stored there. Scores are made block by block with a running
+/// in[2] values [rows, kv_heads * head_dim]. Keys and values are first written to what their sequence
+/// remembers (SequenceRows::kv[layer]), in the format it is kept in; then every query sees what is stored
+/// there. Scores are made block by block with a running
 /// softmax (Milakov and Gimelshein 2018; Dao et al. 2022), so nothing of size tokens x tokens exists. Key
 /// blocks start at multiples of 64 positions: the result for a token does not depend on how the sequence was
-/// cut into batches, to the bit. With Precision::fast and kernels for it (kernels/attend.h) queries, keys,
-/// values and weights are rounded to bf16, sums are f32, and batches differ in rounding.
+/// cut into batches, to the bit. With Precision::fast and kernels for the format (kernels/attend.h) queries
+/// may be rounded to 8 bits or all to bf16, sums are f32, and batches differ in rounding.
 extern const Op attention_op;
 
 struct AttentionAttributes {

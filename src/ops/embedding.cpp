@@ -32,7 +32,7 @@ void forward(const Node& node, RunContext& run, std::span<const Value>, std::spa
         for (int64_t c = 0; c < out[0].cols; ++c) y[c] *= attributes.scale;
       }
       if (node.weight(1) != nullptr)
-        add_row(*node.weight(1), run.position + i + attributes.position_offset, "position", scratch, y);
+        add_row(*node.weight(1), run.position_of(i) + attributes.position_offset, "position", scratch, y);
       if (node.weight(2) != nullptr) {
         const int32_t type = run.token_types.empty() ? 0 : run.token_types[static_cast<size_t>(i)];
         add_row(*node.weight(2), type, "token type", scratch, y);

@@ -4,6 +4,13 @@
 
 namespace nibble {
 
+const SequenceRows& RunContext::sequence_of(int64_t row) const {
+  const auto after = std::upper_bound(sequences.begin(), sequences.end(), row,
+                                      [](int64_t r, const SequenceRows& s) { return r < s.first; });
+  if (after == sequences.begin()) fail(ErrorKind::internal, "row {} belongs to no sequence", row);
+  return *(after - 1);
+}
+
 void expect_shape(const Node& node, const Weight* weight, std::span<const int64_t> shape) {
   if (weight == nullptr) fail(ErrorKind::bad_input, "{} lacks a weight", node.name);
   bool fits = weight->shape.rank() == shape.size();

@@ -13,6 +13,7 @@
 
 #include "base/pool.h"
 #include "kernels/matmul.h"
+#include "ops/kv_layer.h"
 #include "tensor/dtype.h"
 
 // The operations that a model is made of, one file each. A program (model/program.h) is a list of nodes; a
@@ -45,14 +46,12 @@ struct Weight {
   std::unique_ptr<Matrix> matrix;  ///< rank 2 and more
 };
 
-/// Keys and values that attention remembers for one layer: row p belongs to the token at position p. f32 or
-/// f16.
-struct KvLayer {
-  DType type = DType::f32;
-  std::byte* keys = nullptr;
-  std::byte* values = nullptr;
-  int64_t cols = 0;      ///< kv heads * head size
-  int64_t capacity = 0;  ///< rows
+/// Consecutive rows of a batch that continue one sequence.
+struct SequenceRows {
+  int64_t first = 0, count = 0;  ///< rows of the batch
+  int64_t position = 0;          ///< of the first one in its sequence
+  int64_t context = 0;           ///< tokens that the sequence may grow to
+  std::span<const KvLayer> kv;   ///< what it remembers, by layer
 };
 
 struct RopeTable;
@@ -69,16 +68,22 @@ class InputObserver {
 /// What a run of the program knows beside the values.
 struct RunContext {
   ThreadPool& pool;
-  std::span<const int32_t> tokens;       ///< one per row
-  std::span<const int32_t> token_types;  ///< one per row, or empty: all 0
-  int64_t position = 0;                  ///< of the first token
-  int64_t context = 0;                   ///< tokens that the sequence may grow to
-  std::span<const int64_t> selected;     ///< rows that RowSet::selected means
-  std::span<const KvLayer> kv;           ///< by layer
+  std::span<const int32_t> tokens;          ///< one per row
+  std::span<const int32_t> token_types;     ///< one per row, or empty: all 0
+  std::span<const SequenceRows> sequences;  ///< all rows, in order
+  std::span<const int64_t> selected;        ///< rows that RowSet::selected means
   /// Cosines, then sines of this batch's positions: rows * dim / 2 each. Filled by the first rotation.
   std::map<const RopeTable*, std::vector<float>> rotations;
   InputObserver* observer = nullptr;  ///< null: nobody asks
   bool observe_only = false;          ///< the outputs of the node that runs are not needed
+
+  /// The sequence that a row of the batch belongs to.
+  const SequenceRows& sequence_of(int64_t row) const;
+  /// The position of a row in its sequence.
+  int64_t position_of(int64_t row) const {
+    const SequenceRows& s = sequence_of(row);
+    return s.position + row - s.first;
+  }
 };
 
 struct Op;

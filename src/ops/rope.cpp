@@ -19,15 +19,16 @@ std::vector<Extent> shape(const Node& node, std::span<const Extent> in) {
 const std::vector<float>& rotations(const RopeTable& table, RunContext& run, int64_t rows) {
   std::vector<float>& cached = run.rotations[&table];
   if (!cached.empty()) return cached;
-  const bool stretched = !table.long_frequency.empty() && run.context > table.long_from;
-  const std::vector<double>& frequency = stretched ? table.long_frequency : table.frequency;
-  const auto pairs = static_cast<int64_t>(frequency.size());
+  const auto pairs = static_cast<int64_t>(table.frequency.size());
   cached.resize(static_cast<size_t>(2 * rows * pairs));
   float* sines = cached.data() + rows * pairs;
   parallel_ranges(run.pool, rows, 16, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
+      const bool stretched = !table.long_frequency.empty() && run.sequence_of(i).context > table.long_from;
+      const std::vector<double>& frequency = stretched ? table.long_frequency : table.frequency;
+      const auto position = static_cast<double>(run.position_of(i));
       for (int64_t j = 0; j < pairs; ++j) {
-        const double angle = static_cast<double>(run.position + i) * frequency[static_cast<size_t>(j)];
+        const double angle = position * frequency[static_cast<size_t>(j)];
         cached[static_cast<size_t>(i * pairs + j)] = static_cast<float>(std::cos(angle) * table.magnitude);
         sines[i * pairs + j] = static_cast<float>(std::sin(angle) * table.magnitude);
       }

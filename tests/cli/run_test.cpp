@@ -69,7 +69,8 @@ TEST_F(RunVerb, MistakesAreExplained) {
                                              {"-p", "x", "--top-p", "0"},
                                              {"-p", "Once upon a time", "--ctx", "5"},
                                              {"-p", "x", "--embed", "mean"},
-                                             {"-p", "x", "--cache", "q4_0"}}) {
+                                             {"-p", "x", "--kv", "q5_0"},
+                                             {"-p", "x", "--kv", "k=q8_0"}}) {
     const auto o = run(arguments);
     EXPECT_EQ(o.status, 2) << o.err;
     EXPECT_EQ(o.err.rfind("error: ", 0), 0u) << o.err;

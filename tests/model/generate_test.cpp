@@ -3,11 +3,9 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <optional>
 
 #include "model/embed.h"
-#include "model/load.h"
-#include "support/data.h"
+#include "model/stories.h"
 
 namespace nibble {
 namespace {
@@ -46,25 +44,7 @@ TEST(Pooling, MeanClsLast) {
   EXPECT_THROW(pooling_from_name("max"), Error);
 }
 
-/// A character-level model of children's stories, which splits every stop string into many tokens.
-class Stories : public testing::Test {
- protected:
-  void SetUp() override {
-    NIBBLE_NEEDS_DATA(folder, "models/babyllama-tok105");
-    tokenizer_.emplace(Tokenizer::open((folder / "tok105.model").string()));
-    program_.emplace(load_program(open_checkpoint((folder / "hf_converted").string()), pool_));
-    options_.sampling.temperature = 0;
-    options_.max_tokens = 120;
-  }
-  std::vector<int32_t> encode(const std::string& text) {
-    return tokenizer_->encode(text, {.add_special = true});
-  }
-
-  ThreadPool pool_{2};
-  std::optional<Tokenizer> tokenizer_;
-  std::optional<Program> program_;
-  GenerateOptions options_;
-};
+using test::Stories;
 
 TEST_F(Stories, GreedyTextIsThatOfTheBareLogits) {
   Generator generator(*program_, *tokenizer_, pool_);

@@ -24,10 +24,10 @@ std::vector<int32_t> some_tokens(int64_t n, int64_t vocab) {
 
 /// Logits of all tokens, run in batches of `step`.
 std::vector<float> logits_of(const Program& program, std::span<const int32_t> tokens, size_t step,
-                             int threads = 2, DType cache_type = DType::f32) {
+                             int threads = 2, std::string_view kv = "f32") {
   ThreadPool pool(threads);
   Executor executor(program, pool);
-  KvCache cache = program.cache(static_cast<int64_t>(tokens.size()), cache_type);
+  KvCache cache = program.cache(static_cast<int64_t>(tokens.size()), kv);
   std::vector<float> all;
   for (size_t begin = 0; begin < tokens.size(); begin += step) {
     const auto part =
@@ -150,23 +150,98 @@ TEST(Program, ScalesBesideMatricesCount) {
   EXPECT_THROW(build_program(llama_like(), h, source, pool), Error);
 }
 
-TEST(Program, HalfPrecisionCacheIsCloseAndHalfTheSize) {
-  const Hparams h = small_hparams();
+TEST(Program, CachesAreAsSmallAsTheirFormatAndStayClose) {
+  Hparams h = small_hparams();
+  h.head_dim = h.rope_dim = 32;
   ThreadPool pool(2);
   const Program program = build_program(llama_like(), h, random_weights(h), pool);
   const auto tokens = some_tokens(60, h.vocab);
-  const auto full = logits_of(program, tokens, 60), half = logits_of(program, tokens, 60, 2, DType::f16);
-  double worst = 0, largest = 0;
-  for (size_t i = 0; i < full.size(); ++i) {
-    worst = std::max<double>(worst, std::fabs(full[i] - half[i]));
-    largest = std::max<double>(largest, std::fabs(full[i]));
+  const auto full = logits_of(program, tokens, 60);
+  struct Kept {
+    const char* words;
+    double bytes, error;  ///< of a token's number; of the logits, relative
+  };
+  // Steps of the formats: 2^-11 of a number, 1/127 and 1/8 of the largest in a block; most of it averages
+  // out.
+  for (const Kept& kept : {Kept{"f16", 2, 1e-3}, Kept{"q8_0", 34.0 / 32, 0.02}, Kept{"q4_0", 18.0 / 32, 0.3},
+                           Kept{"k=q8_0,v=q4_0", 26.0 / 32, 0.3}, Kept{"q4_0:plain", 18.0 / 32, 0.3}}) {
+    const auto y = logits_of(program, tokens, 60, 2, kept.words);
+    double error = 0, power = 0;
+    for (size_t i = 0; i < y.size(); ++i) {
+      error += (y[i] - full[i]) * (y[i] - full[i]);
+      power += full[i] * full[i];
+    }
+    EXPECT_GT(error, 0) << kept.words;
+    EXPECT_LT(std::sqrt(error / power), kept.error) << kept.words;
+    // Batches, threads and levels change no bit of any of them.
+    EXPECT_EQ(logits_of(program, tokens, 1, 1, kept.words), y) << kept.words;
+    const IsaLevel usual = isa_level();
+    for (const IsaLevel level : isa_levels()) {
+      set_isa_level(level);
+      EXPECT_EQ(logits_of(program, tokens, 60, 2, kept.words), y) << kept.words << " " << isa_name(level);
+    }
+    set_isa_level(usual);
+    KvCache cache = program.cache(128, kept.words);
+    EXPECT_DOUBLE_EQ(cache.bytes_per_token(), kept.bytes * double(2 * h.layers * h.kv_heads * h.head_dim));
+    EXPECT_EQ(cache.bytes(), 0u);
+    cache.reserve(128);
+    const auto slack = static_cast<double>(2 * h.layers * kv_slack);
+    EXPECT_EQ(static_cast<double>(cache.bytes()), 128 * cache.bytes_per_token() + slack) << kept.words;
   }
-  EXPECT_GT(worst, 0);
-  EXPECT_LT(worst, 0.01 * largest);
-  KvCache a = program.cache(100), b = program.cache(100, DType::f16);
-  a.reserve(10);
-  b.reserve(10);
-  EXPECT_EQ(a.bytes(), 2 * b.bytes());
+}
+
+TEST(Program, CutSequencesGoOnAsIfNothingHadFollowed) {
+  const Hparams h = small_hparams();
+  ThreadPool pool(2);
+  for (const Precision precision : {Precision::exact, Precision::fast}) {
+    const Program program = build_program(llama_like(), h, random_weights(h), pool, {.precision = precision});
+    const auto tokens = some_tokens(90, h.vocab);
+    for (const char* kv : {"f32", "f16", "q8_0", "q4_0"}) {
+      Executor executor(program, pool);
+      KvCache cache = program.cache(90, kv), fresh = program.cache(90, kv);
+      executor.run(tokens, cache, Want::none);
+      cache.truncate(37);
+      const std::span<const int32_t> other = std::span(tokens).subspan(20, 11);
+      executor.run(std::span(tokens).first(37), fresh, Want::none);
+      const auto got = executor.run(other, cache, Want::all);
+      const std::vector<float> cut(got.begin(), got.end());
+      const auto want = executor.run(other, fresh, Want::all);
+      // Fast products differ between batches only in what ran before the cut.
+      double worst = 0;
+      for (size_t i = 0; i < cut.size(); ++i) worst = std::max<double>(worst, std::fabs(cut[i] - want[i]));
+      EXPECT_LE(worst, precision == Precision::exact ? 0 : 0.5) << kv;
+    }
+  }
+}
+
+TEST(Program, SequencesThatRunTogetherGiveWhatEachGivesAlone) {
+  Hparams h = small_hparams();
+  ThreadPool pool(2);
+  const Program program = build_program(llama_like(), h, random_weights(h), pool);
+  Executor executor(program, pool);
+  const std::vector<std::vector<int32_t>> texts{some_tokens(5, h.vocab), some_tokens(600, h.vocab),
+                                                some_tokens(33, h.vocab)};
+  const std::vector<Want> wants{Want::all, Want::last, Want::none};
+  for (const char* kv : {"f32", "q4_0"}) {
+    std::vector<float> want;
+    std::vector<KvCache> caches;
+    for (size_t i = 0; i < texts.size(); ++i) {
+      KvCache cache = program.cache(1000, kv);
+      const auto alone = executor.run(texts[i], cache, wants[i]);
+      want.insert(want.end(), alone.begin(), alone.end());
+      caches.push_back(program.cache(1000, kv));
+    }
+    std::vector<Executor::Part> parts;
+    for (size_t i = 0; i < texts.size(); ++i) parts.push_back({texts[i], &caches[i], wants[i]});
+    const auto together = executor.run(parts);
+    EXPECT_EQ(std::vector<float>(together.begin(), together.end()), want) << kv;
+    for (size_t i = 0; i < texts.size(); ++i) EXPECT_EQ(caches[i].length(), int64_t(texts[i].size()));
+    // A token that the model does not have leaves all as they were.
+    const std::vector<int32_t> bad{1, 5000};
+    parts[1].tokens = bad;
+    EXPECT_THROW(executor.run(parts), Error);
+    for (size_t i = 0; i < texts.size(); ++i) EXPECT_EQ(caches[i].length(), int64_t(texts[i].size()));
+  }
 }
 
 TEST(Program, LastAndNoneWantFewerRows) {

@@ -121,5 +121,75 @@ TEST(Sampler, OptionsAndLogitsAreChecked) {
   EXPECT_EQ(Sampler(plain()).next(std::vector<float>{nan, 1}), 1);
 }
 
+/// Numbers of draws against probabilities: Pearson's sum of squares, which is chi-squared distributed.
+double chi_squared(const std::map<int32_t, int>& count, const Distribution& p, int n) {
+  double sum = 0;
+  for (const Distribution::Choice& c : p.choices) {
+    const double want = n * c.weight / p.total;
+    const auto it = count.find(c.id);
+    const double got = it == count.end() ? 0 : it->second;
+    sum += (got - want) * (got - want) / want;
+  }
+  return sum;
+}
+
+TEST(Sampler, JudgedGuessesAreDistributedAsIfNobodyHadGuessed) {
+  const Distribution p{{{0, 5}, {1, 3}, {2, 1}, {3, 1}}, 10};
+  struct Guess {
+    Distribution q;
+    double accepted;  ///< sum of the smaller probabilities
+  };
+  for (const Guess& guess :
+       {Guess{p, 1}, Guess{{{{0, 1}, {1, 1}, {2, 1}, {3, 1}}, 4}, 0.25 + 0.25 + 0.1 + 0.1},
+        Guess{{{{3, 7}, {5, 1}, {0, 2}}, 10}, 0.1 + 0.2}, Guess{Distribution::certain(1), 0.3},
+        Guess{Distribution::certain(9), 0}}) {
+    Sampler sampler(plain());
+    SamplingOptions other = plain();
+    other.seed = 77;
+    Sampler drafter(other);
+    std::map<int32_t, int> count;
+    const int n = 40000;
+    int accepted = 0;
+    for (int i = 0; i < n; ++i) {
+      const int32_t proposed = drafter.draw(guess.q);
+      const Sampler::Verdict v = sampler.judge(p, proposed, guess.q);
+      EXPECT_TRUE(!v.accepted || v.token == proposed);
+      accepted += v.accepted;
+      ++count[v.token];
+    }
+    // Three degrees of freedom: above 25 once in 65,000.
+    EXPECT_LT(chi_squared(count, p, n), 25);
+    EXPECT_EQ(count.size(), 4u);
+    EXPECT_NEAR(accepted, n * guess.accepted, 5 * std::sqrt(n * 0.25) * (guess.accepted < 1))
+        << guess.accepted;
+  }
+}
+
+TEST(Sampler, DistributionsAreWhatNextDrawsFrom) {
+  SamplingOptions o = plain();
+  o.top_k = 3;
+  o.temperature = 0.7;
+  o.repeat_penalty = 1.3;
+  Sampler a(o), b(o);
+  for (Sampler* s : {&a, &b}) s->accept(1);
+  for (int i = 0; i < 200; ++i) ASSERT_EQ(a.next(fixed), b.draw(b.distribution(fixed)));
+  EXPECT_EQ(a.distribution(fixed).choices.size(), 3u);
+  o.temperature = 0;
+  Sampler greedy(o);
+  EXPECT_EQ(greedy.distribution(fixed).of(0), 1);
+  EXPECT_EQ(greedy.judge(greedy.distribution(fixed), 2, Distribution::certain(2)).token, 0);
+  // A fork has the history, and numbers of its own.
+  Sampler fork = a.fork(5), same = a.fork(5);
+  const Distribution p = a.distribution(fixed), f = fork.distribution(fixed);
+  for (size_t i = 0; i < 3; ++i) EXPECT_EQ(f.choices[i].weight, p.choices[i].weight);
+  int differ = 0;
+  for (int i = 0; i < 50; ++i) {
+    const int32_t t = fork.next(fixed);
+    EXPECT_EQ(t, same.next(fixed));
+    differ += t != a.next(fixed);
+  }
+  EXPECT_GT(differ, 0);
+}
+
 }  // namespace
 }  // namespace nibble

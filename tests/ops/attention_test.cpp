@@ -4,7 +4,7 @@
 
 #include <cmath>
 
-#include "base/half.h"
+#include "ops/head_rotation.h"
 #include "ops/run_op.h"
 
 namespace nibble {
@@ -16,9 +16,49 @@ using test::gaussian;
 struct Cache {
   std::vector<std::byte> k, v;
   KvLayer layer;
-  Cache(DType type, int64_t cols, int64_t rows)
-      : k(size_t(cols * rows) * dtype_size(type)), v(k.size()), layer{type, k.data(), v.data(), cols, rows} {}
+  Cache(std::string_view words, int64_t heads, int64_t dim, int64_t rows) {
+    const KvStorages s = KvStorages::parse(words);
+    layer = {s.k, s.v, nullptr, nullptr, heads, dim, rows};
+    const int64_t pages = (rows + kv_page - 1) / kv_page;
+    // What no token wrote must not count.
+    k.resize(static_cast<size_t>(pages * layer.key_step()) + kv_slack, std::byte{0xff});
+    v.resize(static_cast<size_t>(pages * layer.value_step()) + kv_slack, std::byte{0xff});
+    layer.keys = k.data();
+    layer.values = v.data();
+  }
+  /// What stands there, rotated back: keys or values, [rows, heads * dim].
+  std::vector<float> stored(bool keys, int64_t rows) const {
+    std::vector<float> all(static_cast<size_t>(rows * layer.heads * layer.dim));
+    const KvStorage& how = keys ? layer.k : layer.v;
+    for (int64_t row = 0; row < rows; ++row) {
+      for (int64_t head = 0; head < layer.heads; ++head) {
+        const std::byte* page =
+            keys ? layer.key_page(row / kv_page, head) : layer.value_page(row / kv_page, head);
+        std::vector<float> read(static_cast<size_t>((row % kv_page + 1) * layer.dim));
+        (keys ? how.format->keys : how.format->values)(page, row % kv_page + 1, layer.dim, read.data());
+        float* x = read.data() + row % kv_page * layer.dim;
+        if (how.rotated) head_rotation(layer.dim).turn_back(x);
+        std::copy_n(x, layer.dim, all.data() + (row * layer.heads + head) * layer.dim);
+      }
+    }
+    return all;
+  }
 };
+
+/// Rows [first, first + rows) of a sequence through the operation.
+std::vector<float> attend(const AttentionAttributes& a, Cache& cache, ThreadPool& pool,
+                          const std::vector<float>& q, const std::vector<float>& k,
+                          const std::vector<float>& v, int64_t first, int64_t rows) {
+  const std::vector<int32_t> tokens(static_cast<size_t>(rows));
+  const SequenceRows sequence{0, rows, first, cache.layer.capacity, {&cache.layer, 1}};
+  RunContext context{pool, tokens, {}, {&sequence, 1}, {}, {}};
+  const auto part = [&](const std::vector<float>& x, int64_t width) {
+    return test::Input{{x.begin() + first * width, x.begin() + (first + rows) * width}, width};
+  };
+  const int64_t cols = a.kv_heads * a.head_dim;
+  return test::run_op(attention_op, context, {part(q, a.heads * a.head_dim), part(k, cols), part(v, cols)},
+                      {}, a);
+}
 
 /// Attention with every score at once and an explicit mask, in double.
 std::vector<double> brute_force(const AttentionAttributes& a, const std::vector<float>& q,
@@ -57,7 +97,7 @@ struct Case {
   int64_t heads, kv_heads, dim, before, rows, window;
   float softcap;
   bool causal;
-  DType type;
+  const char* kv;
 };
 
 /// Restores the level on leaving.
@@ -73,26 +113,14 @@ TEST_P(Attention, EqualsBruteForce) {
   const AttentionAttributes a{0, c.heads, c.kv_heads, c.dim, 0.3f, c.softcap, c.window, c.causal};
   const int64_t total = c.before + c.rows, cols = c.kv_heads * c.dim;
   const auto q = gaussian(total * c.heads * c.dim, 1);
-  auto k = gaussian(total * cols, 2), v = gaussian(total * cols, 3);
-  if (c.type == DType::f16) {
-    for (auto* x : {&k, &v}) {
-      for (float& f : *x) f = f16_to_f32(f32_to_f16(f));
-    }
-  }
+  const auto k = gaussian(total * cols, 2), v = gaussian(total * cols, 3);
   ThreadPool pool(2);
-  Cache cache(c.type, cols, total);
-  const auto run = [&](int64_t first, int64_t rows) {
-    const std::vector<int32_t> tokens(static_cast<size_t>(rows));
-    RunContext context{pool, tokens, {}, first, total, {}, {&cache.layer, 1}, {}};
-    const auto part = [&](const std::vector<float>& x, int64_t width) {
-      return test::Input{{x.begin() + first * width, x.begin() + (first + rows) * width}, width};
-    };
-    return test::run_op(attention_op, context, {part(q, c.heads * c.dim), part(k, cols), part(v, cols)}, {},
-                        a);
-  };
+  Cache cache(c.kv, c.kv_heads, c.dim, total);
+  const auto run = [&](int64_t first, int64_t rows) { return attend(a, cache, pool, q, k, v, first, rows); };
   if (c.before > 0) run(0, c.before);
   const auto y = run(c.before, c.rows);
-  const auto want = brute_force(a, {q.begin() + c.before * c.heads * c.dim, q.end()}, k, v, c.rows, c.before);
+  const auto want = brute_force(a, {q.begin() + c.before * c.heads * c.dim, q.end()},
+                                cache.stored(true, total), cache.stored(false, total), c.rows, c.before);
   ASSERT_EQ(y.size(), want.size());
   for (size_t i = 0; i < y.size(); ++i) ASSERT_NEAR(y[i], want[i], 2e-6) << "at " << i;
   if (!c.causal || c.before > 0) return;
@@ -107,58 +135,118 @@ TEST_P(Attention, EqualsBruteForce) {
   }
 }
 
-// bf16 keeps 8 bits: each factor is wrong by at most 2^-9 of itself. That moves a score of magnitude s by up
-// to s 2^-8 and the weights, which sum to one, by as much.
+// Queries of 8 bits are wrong by up to 1/254 of the largest of 32, which moves a score by about its fifth
+// part of a percent of |q| |k|; bf16 keeps 8 bits of every factor: 2^-9 of itself. Either moves a score of
+// magnitude s by up to s 2^-8 and the weights, which sum to one, by as much.
 TEST(FastAttention, StaysNearBruteForceAtEveryLevel) {
   const KeepLevel keep;
   ThreadPool pool(2);
   for (const Case& c :
-       {Case{8, 1, 64, 0, 1, 0, 0, true, DType::f16}, Case{8, 2, 64, 100, 1, 0, 0, true, DType::f16},
-        Case{8, 1, 64, 37, 40, 0, 0, true, DType::f16}, Case{2, 2, 32, 200, 5, 13, 0, true, DType::f32},
-        Case{6, 2, 96, 0, 70, 0, 0, false, DType::f32}, Case{6, 2, 96, 0, 70, 9, 0, false, DType::f16},
-        Case{1, 1, 128, 300, 100, 64, 0, true, DType::f32}, Case{2, 1, 256, 0, 30, 0, 0, true, DType::f16},
-        Case{4, 2, 40, 0, 30, 0, 0, true, DType::f16}, Case{4, 2, 32, 0, 30, 0, 5, true, DType::f16}}) {
+       {Case{8, 1, 64, 0, 1, 0, 0, true, "f16"}, Case{8, 2, 64, 100, 1, 0, 0, true, "q8_0"},
+        Case{8, 1, 64, 37, 40, 0, 0, true, "f16"}, Case{2, 2, 32, 200, 5, 13, 0, true, "q4_0"},
+        Case{6, 2, 96, 0, 70, 0, 0, false, "k=q8_0,v=q4_0"}, Case{6, 2, 96, 0, 70, 9, 0, false, "f16"},
+        Case{1, 1, 128, 300, 100, 64, 0, true, "q8_0"}, Case{2, 1, 256, 0, 30, 0, 0, true, "f16"},
+        Case{4, 2, 40, 0, 30, 0, 0, true, "q4_0:plain"}, Case{4, 2, 32, 0, 30, 0, 5, true, "f16"},
+        Case{3, 1, 20, 0, 90, 0, 5, true, "k=f16,v=q8_0:rotated"}, Case{2, 2, 80, 64, 65, 0, 0, true, "f32"},
+        // More keys than one task takes, also of a window that begins in the middle.
+        Case{4, 2, 64, 2500, 1, 0, 0, true, "f16"}, Case{4, 2, 64, 2500, 3, 0, 0, true, "q8_0"},
+        Case{4, 4, 64, 2500, 1, 1200, 0, true, "q4_0"}, Case{4, 2, 24, 1023, 2, 0, 0, true, "q8_0"}}) {
     AttentionAttributes a{0, c.heads, c.kv_heads, c.dim, 0.1f, c.softcap, c.window, c.causal};
     a.precision = Precision::fast;
     const int64_t total = c.before + c.rows, cols = c.kv_heads * c.dim;
     const auto q = gaussian(total * c.heads * c.dim, 1);
     const auto k = gaussian(total * cols, 2), v = gaussian(total * cols, 3);
-    const auto want =
-        brute_force(a, {q.begin() + c.before * c.heads * c.dim, q.end()}, k, v, c.rows, c.before);
+    std::vector<double> want;
     for (const IsaLevel level : isa_levels()) {
       set_isa_level(level);
-      Cache cache(c.type, cols, total);
-      const auto run = [&](int64_t first, int64_t rows) {
-        const std::vector<int32_t> tokens(static_cast<size_t>(rows));
-        RunContext context{pool, tokens, {}, first, total, {}, {&cache.layer, 1}, {}};
-        const auto part = [&](const std::vector<float>& x, int64_t width) {
-          return test::Input{{x.begin() + first * width, x.begin() + (first + rows) * width}, width};
-        };
-        return test::run_op(attention_op, context, {part(q, c.heads * c.dim), part(k, cols), part(v, cols)},
-                            {}, a);
-      };
-      if (c.before > 0) run(0, c.before);
-      const auto y = run(c.before, c.rows);
+      Cache cache(c.kv, c.kv_heads, c.dim, total);
+      if (c.before > 0) attend(a, cache, pool, q, k, v, 0, c.before);
+      const auto y = attend(a, cache, pool, q, k, v, c.before, c.rows);
+      if (want.empty())
+        want = brute_force(a, {q.begin() + c.before * c.heads * c.dim, q.end()}, cache.stored(true, total),
+                           cache.stored(false, total), c.rows, c.before);
       ASSERT_EQ(y.size(), want.size());
       const double score = 0.1 * 5 * std::sqrt(static_cast<double>(c.dim));  // five sigma
       for (size_t i = 0; i < y.size(); ++i)
         ASSERT_NEAR(y[i], want[i], (score + 1) * 0x1p-8 * 4)
-            << isa_name(level) << " dim " << c.dim << " at " << i;
+            << isa_name(level) << " " << c.kv << " dim " << c.dim << " at " << i;
+      // The number of threads changes no bit.
+      ThreadPool alone(1);
+      EXPECT_EQ(attend(a, cache, alone, q, k, v, c.before, c.rows), y) << isa_name(level) << " " << c.kv;
     }
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Cases, Attention,
-                         testing::Values(Case{1, 1, 4, 0, 1, 0, 0, true, DType::f32},
-                                         Case{4, 2, 8, 0, 150, 0, 0, true, DType::f32},
-                                         Case{8, 1, 16, 70, 5, 0, 0, true, DType::f32},
-                                         Case{4, 4, 20, 64, 64, 0, 0, true, DType::f16},
-                                         Case{4, 2, 8, 0, 200, 13, 0, true, DType::f32},
-                                         Case{4, 2, 8, 0, 140, 64, 0, true, DType::f16},
-                                         Case{4, 2, 8, 100, 1, 7, 0, true, DType::f32},
-                                         Case{4, 2, 8, 0, 90, 0, 5, true, DType::f32},
-                                         Case{6, 3, 12, 0, 130, 0, 0, false, DType::f32},
-                                         Case{6, 3, 12, 0, 130, 9, 0, false, DType::f32}));
+// Without rounded queries all that is left are sums in f32 and an exponential that is good to 3e-7.
+TEST(FastAttention, HalfPrecisionIsAsGoodAsF32) {
+  const KeepLevel keep;
+  ThreadPool pool(2);
+  for (const IsaLevel level : isa_levels()) {
+    if (level == IsaLevel::amx) continue;  // rounds to bf16
+    set_isa_level(level);
+    for (const Case& c :
+         {Case{4, 2, 64, 1500, 1, 0, 0, true, "f16"}, Case{4, 2, 20, 0, 150, 31, 7, true, "f16"}}) {
+      AttentionAttributes a{0, c.heads, c.kv_heads, c.dim, 0.1f, c.softcap, c.window, c.causal};
+      a.precision = Precision::fast;
+      const int64_t total = c.before + c.rows, cols = c.kv_heads * c.dim;
+      const auto q = gaussian(total * c.heads * c.dim, 1);
+      const auto k = gaussian(total * cols, 2), v = gaussian(total * cols, 3);
+      Cache cache(c.kv, c.kv_heads, c.dim, total);
+      if (c.before > 0) attend(a, cache, pool, q, k, v, 0, c.before);
+      const auto y = attend(a, cache, pool, q, k, v, c.before, c.rows);
+      const auto want = brute_force(a, {q.begin() + c.before * c.heads * c.dim, q.end()},
+                                    cache.stored(true, total), cache.stored(false, total), c.rows, c.before);
+      for (size_t i = 0; i < y.size(); ++i)
+        ASSERT_NEAR(y[i], want[i], 5e-6) << isa_name(level) << " at " << i;
+    }
+  }
+}
+
+// Sequences of different lengths in one batch: each gets what it gets alone.
+TEST(Attention, SequencesInOneBatchDoNotSeeEachOther) {
+  const KeepLevel keep;
+  ThreadPool pool(2);
+  for (const Precision precision : {Precision::exact, Precision::fast}) {
+    for (const char* kv : {"f32", "f16", "q8_0", "q4_0"}) {
+      AttentionAttributes a{0, 4, 2, 32, 0.2f};
+      a.precision = precision;
+      const std::vector<int64_t> lengths{70, 1, 1200}, rows{3, 1, 1};
+      std::vector<Cache> caches;
+      std::vector<float> q, k, v, want;
+      std::vector<SequenceRows> sequences;
+      int64_t first = 0;
+      for (size_t i = 0; i < lengths.size(); ++i) caches.emplace_back(kv, 2, 32, lengths[i]);
+      for (size_t i = 0; i < lengths.size(); ++i) {
+        const int64_t before = lengths[i] - rows[i];
+        const auto mine = [&](int64_t width, uint64_t seed) {
+          return gaussian(lengths[i] * width, seed + i);
+        };
+        const auto qi = mine(128, 1), ki = mine(64, 11), vi = mine(64, 21);
+        if (before > 0) attend(a, caches[i], pool, qi, ki, vi, 0, before);
+        const auto alone = attend(a, caches[i], pool, qi, ki, vi, before, rows[i]);
+        want.insert(want.end(), alone.begin(), alone.end());
+        q.insert(q.end(), qi.begin() + before * 128, qi.end());
+        k.insert(k.end(), ki.begin() + before * 64, ki.end());
+        v.insert(v.end(), vi.begin() + before * 64, vi.end());
+        sequences.push_back({first, rows[i], before, lengths[i], {&caches[i].layer, 1}});
+        first += rows[i];
+      }
+      const std::vector<int32_t> tokens(static_cast<size_t>(first));
+      RunContext context{pool, tokens, {}, sequences, {}, {}};
+      EXPECT_EQ(test::run_op(attention_op, context, {{q, 128}, {k, 64}, {v, 64}}, {}, a), want) << kv;
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Cases, Attention,
+    testing::Values(Case{1, 1, 4, 0, 1, 0, 0, true, "f32"}, Case{4, 2, 8, 0, 150, 0, 0, true, "f32"},
+                    Case{8, 1, 16, 70, 5, 0, 0, true, "f32"}, Case{4, 4, 20, 64, 64, 0, 0, true, "f16"},
+                    Case{4, 2, 8, 0, 200, 13, 0, true, "f32"}, Case{4, 2, 8, 0, 140, 64, 0, true, "f16"},
+                    Case{4, 2, 8, 100, 1, 7, 0, true, "f32"}, Case{4, 2, 8, 0, 90, 0, 5, true, "f32"},
+                    Case{6, 3, 12, 0, 130, 0, 0, false, "f32"}, Case{6, 3, 12, 0, 130, 9, 0, false, "f32"},
+                    Case{4, 2, 40, 10, 100, 0, 0, true, "q8_0"}, Case{4, 2, 24, 0, 100, 13, 0, true, "q4_0"},
+                    Case{2, 2, 8, 0, 70, 0, 0, true, "k=q4_0:plain,v=q8_0"}));
 
 }  // namespace
 }  // namespace nibble

@@ -25,7 +25,7 @@ Int8LinearAttributes attributes(const ActivationScheme& scheme, int64_t first, i
 TEST(Int8Linear, WholeNumbersAndRoundedFloatsAgree) {
   ThreadPool pool(2);
   const std::vector<int32_t> tokens(5);
-  RunContext context{pool, tokens, {}, 0, 8, {}, {}, {}, nullptr, false};
+  RunContext context{pool, tokens, {}, {}, {}, {}, nullptr, false};
   const auto w = test::weight("w", {12, 64}, test::gaussian(12 * 64, 1), "int8:channel");
   const auto bias = test::weight("b", {12}, test::gaussian(12, 2));
   const test::Input x{test::gaussian(5 * 64, 3), 64};
@@ -48,7 +48,7 @@ TEST(Int8Linear, WholeNumbersAndRoundedFloatsAgree) {
 TEST(Int8Linear, RunningRangesFollowWhatIsSeen) {
   ThreadPool pool(1);
   const std::vector<int32_t> tokens(1);
-  RunContext context{pool, tokens, {}, 0, 8, {}, {}, {}, nullptr, false};
+  RunContext context{pool, tokens, {}, {}, {}, {}, nullptr, false};
   const auto w = test::weight("w", {1, 2}, {1, 0}, "f32");
   Int8LinearAttributes a = attributes(ActivationScheme::parse("int8:adaptive"), 0, 1, 1);
   a.running = std::make_shared<RunningRange>();

@@ -27,7 +27,8 @@ class Ops : public testing::Test {
  protected:
   RunContext context(int64_t rows, int64_t position = 0) {
     tokens_.assign(static_cast<size_t>(rows), 0);
-    return {pool_, tokens_, {}, position, 1000, {}, {}, {}};
+    sequence_ = {0, rows, position, 1000, {}};
+    return {pool_, tokens_, {}, {&sequence_, 1}, {}, {}};
   }
   void near(const std::vector<float>& got, const std::vector<double>& want, double tolerance) {
     ASSERT_EQ(got.size(), want.size());
@@ -35,6 +36,7 @@ class Ops : public testing::Test {
   }
   ThreadPool pool_{2};
   std::vector<int32_t> tokens_;
+  SequenceRows sequence_;
 };
 
 TEST(Exp, IsWithinTwoUnitsInTheLastPlace) {
@@ -192,10 +194,13 @@ TEST_F(Ops, RopeStretchesBeyondTheOriginalContext) {
   table->long_frequency = {0.5};
   table->long_from = 1000;
   const RopeAttributes attributes{table, 2, true};
-  auto near_run = context(1, 1), far_run = context(1, 1);
-  far_run.context = 1001;
-  EXPECT_NEAR(run_op(rope_op, near_run, {{{1, 0}, 2}}, {}, attributes)[0], std::cos(1.0), 1e-6);
-  EXPECT_NEAR(run_op(rope_op, far_run, {{{1, 0}, 2}}, {}, attributes)[0], std::cos(0.5), 1e-6);
+  // Of two sequences in one batch, each as its own context asks.
+  auto both = context(2);
+  const SequenceRows sequences[] = {{0, 1, 1, 1000, {}}, {1, 1, 1, 1001, {}}};
+  both.sequences = sequences;
+  const auto y = run_op(rope_op, both, {{{1, 0, 1, 0}, 2}}, {}, attributes);
+  EXPECT_NEAR(y[0], std::cos(1.0), 1e-6);
+  EXPECT_NEAR(y[2], std::cos(0.5), 1e-6);
 }
 
 TEST(RopeScaling, FollowsTheirFormulas) {

@@ -198,7 +198,7 @@ int64_t peak(int64_t rounds) noexcept {
 extern const TileKernel amx_tiles = {&tiles, &few_tiles, "tiles-amx", 5};
 extern const PeakKernel amx_peak = {&peak, "bf16 tiles"};
 
-extern const AttendKernels amx_attend = {&attend, &narrow};
+void (*const amx_attend_tiles)(const AttendTask&) noexcept = &attend;
 
 }  // namespace nibble
 

@@ -1,0 +1,52 @@
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "kernels/kv_format.h"
+
+namespace nibble {
+
+/// How the keys, or the values, of a sequence are kept.
+struct KvStorage {
+  const KvFormat* format = nullptr;
+  bool rotated = false;  ///< heads are rotated (ops/head_rotation.h) before they are rounded
+
+  /// "q8_0", "q4_0", "q4_0:plain", "q8_0:rotated": without a mark as the format itself has it.
+  static KvStorage parse(std::string_view word);
+  std::string to_string() const;
+  bool operator==(const KvStorage&) const = default;
+};
+
+/// Keys and values, chosen separately: "q8_0" means both, "k=q8_0,v=q4_0" each.
+struct KvStorages {
+  KvStorage k, v;
+
+  /// Throws Error{usage} explaining the grammar.
+  static KvStorages parse(std::string_view words);
+  /// The shortest words that parse to this.
+  std::string to_string() const;
+  bool operator==(const KvStorages&) const = default;
+};
+
+/// Keys and values that attention remembers of one sequence in one layer. Position p stands in page p / 64,
+/// at slot p % 64; a page has all key heads, one after the other.
+struct KvLayer {
+  KvStorage k, v;
+  std::byte* keys = nullptr;
+  std::byte* values = nullptr;
+  int64_t heads = 0, dim = 0;  ///< key heads, columns of one
+  int64_t capacity = 0;        ///< positions there is room for
+
+  /// Bytes from one page to the next.
+  int64_t key_step() const { return heads * k.format->page_bytes(dim); }
+  int64_t value_step() const { return heads * v.format->page_bytes(dim); }
+  std::byte* key_page(int64_t page, int64_t head) const {
+    return keys + page * key_step() + head * k.format->page_bytes(dim);
+  }
+  std::byte* value_page(int64_t page, int64_t head) const {
+    return values + page * value_step() + head * v.format->page_bytes(dim);
+  }
+};
+
+}  // namespace nibble

@@ -1,0 +1,169 @@
+// Every line of the attention tables at every level, against what the formats themselves read, in double.
+#include "kernels/attend.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+#include <set>
+#include <vector>
+
+#include "base/rng.h"
+#include "kernels/isa.h"
+#include "kernels/kv_format.h"
+
+namespace nibble {
+namespace {
+
+struct KeepLevel {
+  IsaLevel level = isa_level();
+  ~KeepLevel() { set_isa_level(level); }
+};
+
+std::vector<float> gaussian(int64_t n, uint64_t seed) {
+  Rng rng(seed);
+  std::vector<float> x(static_cast<size_t>(n));
+  for (float& v : x) v = static_cast<float>(rng.normal());
+  return x;
+}
+
+/// A page whose slots from n on hold NaN, as a failed run may leave them.
+std::vector<std::byte> page_of(const KvFormat& f, bool keys, int64_t n, int64_t d, std::vector<float>& read) {
+  std::vector<std::byte> page(static_cast<size_t>(f.page_bytes(d)) + kv_slack);
+  const std::vector<float> strange(static_cast<size_t>(d), std::numeric_limits<float>::quiet_NaN());
+  const auto x = gaussian(kv_page * d, 7);
+  for (int64_t slot = 0; slot < kv_page; ++slot)
+    (keys ? f.put_key : f.put_value)(page.data(), slot, d, slot < n ? x.data() + slot * d : strange.data());
+  read.resize(static_cast<size_t>(n * d));
+  (keys ? f.keys : f.values)(page.data(), n, d, read.data());
+  return page;
+}
+
+const std::vector<int64_t> dims{8, 20, 32, 40, 64, 80, 96, 128, 256};
+
+TEST(AttendKernels, ScoresAreThoseOfTheKeysRead) {
+  const KeepLevel keep;
+  int lines = 0;
+  for (const IsaLevel level : isa_levels()) {
+    set_isa_level(level);
+    const AttendKernels& kernels = attend_kernels();
+    for (int line = 0; line < kernels.key_count; ++line) {
+      const KeyKernel& kernel = kernels.keys[line];
+      ++lines;
+      for (const int64_t d : dims) {
+        for (const int64_t n : {int64_t{1}, int64_t{17}, kv_page}) {
+          std::vector<float> k;
+          const auto page = page_of(kv_format_of(kernel.format), true, n, d, k);
+          const int64_t stride = (d + 15) / 16 * 16;
+          for (const int64_t m : {1, 2, 3, 7, 8}) {
+            // Queries that are whole numbers already, so that rounding them to 8 bits changes nothing.
+            std::vector<float> q(static_cast<size_t>(m * stride));
+            std::vector<int32_t> words(q.size() / 4), sums(static_cast<size_t>(m * attend_blocks));
+            std::vector<float> scales(sums.size());
+            auto* codes = reinterpret_cast<int8_t*>(words.data());
+            Rng rng(static_cast<uint64_t>(m));
+            for (int64_t i = 0; i < m; ++i) {
+              for (int64_t b = 0; b * 32 < stride; ++b)
+                scales[static_cast<size_t>(i * attend_blocks + b)] =
+                    0.01f * static_cast<float>(1 + rng.below(9));
+              for (int64_t c = 0; c < d; ++c) {
+                const auto block = static_cast<size_t>(i * attend_blocks + c / 32);
+                const int code = static_cast<int>(rng.below(255)) - 127;
+                codes[i * stride + c] = static_cast<int8_t>(code);
+                sums[block] += code;
+                q[static_cast<size_t>(i * stride + c)] = scales[block] * static_cast<float>(code);
+              }
+            }
+            std::vector<float> score(static_cast<size_t>(m * kv_page));
+            kernel.scores({page.data(), n, d, m, q.data(), stride, words.data(), scales.data(), sums.data(),
+                           score.data()});
+            for (int64_t i = 0; i < m; ++i) {
+              for (int64_t t = 0; t < n; ++t) {
+                double want = 0, size = 0;
+                for (int64_t c = 0; c < d; ++c) {
+                  const double p = double(q[size_t(i * stride + c)]) * k[size_t(t * d + c)];
+                  want += p;
+                  size += std::fabs(p);
+                }
+                // Sums in f32, one after the other; q itself is a rounded product here.
+                ASSERT_NEAR(score[size_t(i * kv_page + t)], want, size * double(d + 8) * 0x1p-24)
+                    << isa_name(level) << " " << kernel.format << " d " << d << " n " << n << " m " << m;
+              }
+            }
+          }
+        }
+      }
+    }
+  }
+  EXPECT_EQ(lines > 0, isa_levels().size() > 1);
+}
+
+TEST(AttendKernels, SumsAreThoseOfTheValuesRead) {
+  const KeepLevel keep;
+  for (const IsaLevel level : isa_levels()) {
+    set_isa_level(level);
+    const AttendKernels& kernels = attend_kernels();
+    for (int line = 0; line < kernels.value_count; ++line) {
+      const ValueKernel& kernel = kernels.values[line];
+      for (const int64_t d : dims) {
+        for (const int64_t n : {int64_t{1}, int64_t{17}, int64_t{40}, kv_page}) {
+          std::vector<float> v;
+          const auto page = page_of(kv_format_of(kernel.format), false, n, d, v);
+          const int64_t stride = (d + 15) / 16 * 16;
+          for (const int64_t m : {1, 2, 3, 7, 8}) {
+            std::vector<float> weight(static_cast<size_t>(m * kv_page)),
+                sum(static_cast<size_t>(m * stride), 0.5f);
+            Rng rng(static_cast<uint64_t>(m));
+            for (int64_t i = 0; i < m; ++i) {
+              for (int64_t t = 0; t < n; ++t)
+                weight[size_t(i * kv_page + t)] = static_cast<float>(rng.uniform());
+            }
+            kernel.mix({page.data(), n, d, m, weight.data(), sum.data(), stride});
+            for (int64_t i = 0; i < m; ++i) {
+              for (int64_t c = 0; c < d; ++c) {
+                double want = 0.5, size = 0.5;
+                for (int64_t t = 0; t < n; ++t) {
+                  const double p = double(weight[size_t(i * kv_page + t)]) * v[size_t(t * d + c)];
+                  want += p;
+                  size += std::fabs(p);
+                }
+                ASSERT_NEAR(sum[size_t(i * stride + c)], want, size * double(n + 4) * 0x1p-24)
+                    << isa_name(level) << " " << kernel.format << " d " << d << " n " << n << " m " << m;
+              }
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST(AttendKernels, PartialResultsMergeToTheWhole) {
+  // Two parts of weights 2^e times (w, w v): what one sum over all would give.
+  const std::vector<float> partial{2, 4, 3, 1, /**/ 1, 5, 2, 3};  // d = 2: sums, total, exponent
+  std::vector<float> out(2);
+  merge_attention(partial.data(), 2, 4, 2, out.data());
+  const double total = 3 * 2 + 2 * 8;
+  EXPECT_NEAR(out[0], (2 * 2 + 1 * 8) / total, 1e-6);
+  EXPECT_NEAR(out[1], (4 * 2 + 5 * 8) / total, 1e-6);
+  // A part that saw nothing changes nothing.
+  const std::vector<float> nothing{0, 0, 0, -1e30f, /**/ 1, 5, 2, 3};
+  merge_attention(nothing.data(), 2, 4, 2, out.data());
+  EXPECT_FLOAT_EQ(out[0], 0.5f);
+  EXPECT_FLOAT_EQ(out[1], 2.5f);
+}
+
+TEST(AttendKernels, LinesNameFormatsThatExist) {
+  const KeepLevel keep;
+  for (const IsaLevel level : isa_levels()) {
+    set_isa_level(level);
+    const AttendKernels& kernels = attend_kernels();
+    for (int i = 0; i < kernels.key_count; ++i) EXPECT_NE(find_kv_format(kernels.keys[i].format), nullptr);
+    for (int i = 0; i < kernels.value_count; ++i)
+      EXPECT_NE(find_kv_format(kernels.values[i].format), nullptr);
+    EXPECT_EQ(key_kernel(kernels, "f32"), nullptr);
+  }
+}
+
+}  // namespace
+}  // namespace nibble
