@@ -39,8 +39,12 @@ using WeightRef = std::shared_ptr<const Weight>;
 /// Turns the steps of an architecture into nodes.
 class Builder {
  public:
-  Builder(const Arch& arch, const Hparams& hparams, const WeightSource& source, const ProgramPart& part)
-      : arch_(arch), hparams_(hparams), source_(source), part_(part) {
+  Builder(const Arch& arch, const Hparams& hparams, const WeightSource& source, const BuildOptions& options)
+      : arch_(arch),
+        hparams_(hparams),
+        source_(source),
+        precision_(options.precision),
+        part_(options.part) {
     if (part_.end_layer < 0) part_.end_layer = hparams_.layers;
   }
 
@@ -300,7 +304,7 @@ class Builder {
 
 Program build_program(const Arch& arch, const Hparams& hparams, const WeightSource& source, ThreadPool& pool,
                       const BuildOptions& options) {
-  Builder builder(arch, hparams, source, options.part);
+  Builder builder(arch, hparams, source, options);
   Program program = builder.build();
   if (options.activations != nullptr) {
     const ActivationReport report = round_activations(program, *options.activations, pool);

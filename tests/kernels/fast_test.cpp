@@ -179,6 +179,33 @@ TEST(FastMatmul, RowsOfOneTensorAreSlices) {
   }
 }
 
+// Where several tokens meet 16 rows at once there are rows left, and columns that fill no unit of 256.
+TEST(FastMatmul, SeveralTokensMeetManyRows) {
+  const KeepLevel keep;
+  ThreadPool pool(2);
+  for (const char* word : {"q4_0", "q4_1", "q5_0", "q5_1", "q8_0", "q2_k", "q3_k", "q4_k", "q5_k", "q6_k",
+                           "iq4_nl", "iq4_xs", "int4:g128", "nf4:b64", "f16", "bf16"}) {
+    const bool short_blocks = std::string(word).find("_k") == std::string::npos;
+    for (const int64_t cols : {256, 768, 384, 320}) {
+      if (cols % 256 != 0 && !short_blocks) continue;
+      if (cols % 128 != 0 && std::string(word) == "int4:g128") continue;
+      if (cols % 256 != 0 && std::string(word) == "iq4_xs") continue;
+      const Matrix w = weights(word, {51, cols});
+      for (const IsaLevel level : isa_levels()) {
+        set_isa_level(level);
+        for (const int64_t m : {3, 4, 5, 6, 7, 8, 9, 12, 15}) {
+          SCOPED_TRACE(fmt::format("{} {} {} columns, {} tokens", isa_name(level), word, cols, m));
+          const auto x = gaussian(m * cols, 7);
+          std::vector<float> y(static_cast<size_t>(51 * m));
+          matmul(w, 0, 51, x.data(), m, y.data(), 51, pool);
+          check(w, 0, 51, m, x, y);
+          if (HasFatalFailure()) return;
+        }
+      }
+    }
+  }
+}
+
 TEST(FastMatmul, NothingOutsideOfTheResultIsWritten) {
   ThreadPool pool(1);
   const Matrix w = weights("q8_0", {5, 64});

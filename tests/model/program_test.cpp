@@ -7,6 +7,7 @@
 
 #include "model/executor.h"
 #include "model/small_model.h"
+#include "ops/attention.h"
 
 namespace nibble {
 namespace {
@@ -114,6 +115,10 @@ TEST(Program, FastProductsStayNearTheExactOnes) {
   for (const IsaLevel level : isa_levels()) {
     set_isa_level(level);
     const Program fast = build_program(llama_like(), h, source, pool, {.precision = Precision::fast});
+    for (const Node& node : fast.nodes) {
+      if (node.op != &attention_op) continue;
+      EXPECT_EQ(node.attribute<AttentionAttributes>().precision, Precision::fast) << node.name;
+    }
     for (const size_t step : {size_t{70}, size_t{1}, size_t{6}}) {
       const auto y = logits_of(fast, tokens, step);
       double error = 0, power = 0;

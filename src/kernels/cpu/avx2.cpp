@@ -43,6 +43,7 @@ void round_group(const float* x, int64_t n, int32_t bias, RoundedUnit& out, int6
       out.bias[at / 4 + 4 * half + four] = -bias * part;
       sum += part;
     }
+    out.start[at / 16 + half] = -bias * sum;
     out.scale[at / 16 + half] = scale;
     out.sum[at / 16 + half] = scale * static_cast<float>(sum);
   }

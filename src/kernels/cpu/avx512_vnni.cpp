@@ -3,7 +3,11 @@
 
 #if defined(__x86_64__)
 
+// g++ 12 takes the undefined registers that its own intrinsics start with for mistakes.
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wuninitialized"
 #include <immintrin.h>
+#pragma GCC diagnostic pop
 
 #define LANES 16
 #define BLOCK_M 4
@@ -13,6 +17,7 @@
 #include "kernels/cpu/dot512.inc"
 #include "kernels/cpu/generic.inc"
 #include "kernels/cpu/int8.inc"
+#include "kernels/cpu/rows512.inc"
 
 namespace nibble {
 namespace {

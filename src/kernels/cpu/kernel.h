@@ -35,9 +35,10 @@ struct WeightedSumTask {
 /// 256 activations of one token rounded to 8 bits: 32 share a scale, x = scale * q, |q| <= 127.
 struct RoundedUnit {
   int8_t q[256];
-  int32_t bias[64];  ///< of each four neighbours: minus the sum of q times what the kernel adds to its codes
-  float scale[16];   ///< of each 16
-  float sum[16];     ///< scale * sum of q, of each 16
+  int32_t bias[64];   ///< of each four neighbours: minus the sum of q times what the kernel adds to its codes
+  int32_t start[16];  ///< of each 16: the same
+  float scale[16];    ///< of each 16
+  float sum[16];      ///< scale * sum of q, of each 16
 };
 constexpr int64_t unit_weights = 256;
 
