@@ -7,8 +7,8 @@ namespace nibble {
 KvCache::KvCache(int64_t layers, int64_t cols, int64_t capacity, DType type)
     : cols_(cols), capacity_(capacity), type_(type) {
   if (capacity < 1) fail(ErrorKind::usage, "a context of {} tokens holds nothing", capacity);
-  if (type != DType::f32 && type != DType::f16)
-    fail(ErrorKind::usage, "a KV cache of {} is not possible, only f32 and f16", dtype_name(type));
+  if (type != DType::f32 && type != DType::f16 && type != DType::i16)
+    fail(ErrorKind::usage, "a KV cache of {} is not possible, only f32, f16 and i16", dtype_name(type));
   keys_.resize(static_cast<size_t>(layers));
   values_.resize(keys_.size());
 }
@@ -31,6 +31,8 @@ void KvCache::reserve(int64_t rows) {
          capacity_);
   if (length_ + rows <= room_) return;
   room_ = std::min(capacity_, std::max(length_ + rows, std::max<int64_t>(256, 2 * room_)));
+  // Whole numbers stand in records of 16 positions.
+  if (type_ == DType::i16) room_ = (room_ + 15) / 16 * 16;
   const size_t bytes = static_cast<size_t>(room_ * cols_) * dtype_size(type_);
   for (auto* side : {&keys_, &values_}) {
     for (std::vector<std::byte>& layer : *side) layer.resize(bytes);

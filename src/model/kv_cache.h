@@ -12,8 +12,9 @@ namespace nibble {
 /// `capacity` tokens.
 class KvCache {
  public:
-  /// `cols` is kv heads * head size; `type` f32 (exact) or f16 (half the memory). Throws Error{usage} for
-  /// another type or a capacity below 1.
+  /// `cols` is kv heads * head size; `type` f32 (exact), f16 (half the memory), or i16 with one more column
+  /// per head for exponents (ops/integer/attention.h). Throws Error{usage} for another type or a capacity
+  /// below 1.
   KvCache(int64_t layers, int64_t cols, int64_t capacity, DType type = DType::f32);
 
   int64_t length() const noexcept { return length_; }

@@ -299,6 +299,14 @@ class Builder {
 
 }  // namespace
 
+KvCache Program::cache(int64_t capacity, DType type) const {
+  if (integer_kv && type != DType::f32)
+    throw Error(ErrorKind::usage,
+                fmt::format("a model in whole numbers has no cache of {}", dtype_name(type)),
+                "its keys and values are 16 bits anyway: leave --cache out");
+  return KvCache(layers, kv_cols, capacity, integer_kv ? DType::i16 : type);
+}
+
 Program build_program(const Arch& arch, const Hparams& hparams, const WeightSource& source, ThreadPool& pool,
                       const BuildOptions& options) {
   Builder builder(arch, hparams, source, options.part);

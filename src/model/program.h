@@ -37,12 +37,12 @@ struct Program {
   int64_t positions = 0;  ///< learned positions, which no sequence can exceed; 0: any
   int64_t layers = 0;
   int64_t kv_cols = 0;
+  bool integer_kv = false;  ///< keys and values are whole numbers: DType::i16
   bool encoder = false;
 
-  /// An empty cache for one sequence of at most `capacity` tokens.
-  KvCache cache(int64_t capacity, DType type = DType::f32) const {
-    return KvCache(layers, kv_cols, capacity, type);
-  }
+  /// An empty cache for one sequence of at most `capacity` tokens. Throws Error{usage} for a type that the
+  /// program cannot use: whole numbers have no choice of one.
+  KvCache cache(int64_t capacity, DType type = DType::f32) const;
 };
 
 /// A stretch of a model that runs by itself (Executor::run_part), so that no more of its weights need be in
