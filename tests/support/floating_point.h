@@ -18,7 +18,7 @@ namespace nibble::test {
 /// (compilers move integers with movups); what is on no list counts.
 inline bool is_floating_point(std::string name) {
   if (name.starts_with("fx")) return false;  // fxsave, fxrstor: the state of all registers
-  if (name.starts_with("v") && !name.starts_with("ver") && !name.starts_with("vm")) name.erase(0, 1);
+  if (name.starts_with("v") && !name.starts_with("ver")) name.erase(0, 1);
   if (name.starts_with("f")) return true;  // x87, and fused multiply-adds after their v
   if (name.starts_with("cvt") || name == "ldmxcsr" || name == "stmxcsr") return true;
   if (name.starts_with("p")) return false;  // packed integers, permutations
