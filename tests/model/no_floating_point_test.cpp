@@ -176,7 +176,12 @@ std::vector<Traced> traced_models() {
   gpt.hparams.attn_softcap = 20;
   gpt.hparams.logit_softcap = 30;
   gpt.hparams.window = 1;
-  return {{"llama_like", test::llama_like(), tiny_hparams()},
+  Traced experts{"experts", test::llama_like(), tiny_hparams()};
+  experts.hparams.experts = 3;
+  experts.hparams.experts_used = 2;
+  experts.hparams.expert_ffn = 12;
+  return {experts,
+          {"llama_like", test::llama_like(), tiny_hparams()},
           gpt,
           {"bert_like", test::bert_like(), tiny_hparams()}};
 }
@@ -206,7 +211,7 @@ TEST(NoFloatingPoint, NoneIsExecutedBetweenTokensAndLogits) {
 TEST(NoFloatingPoint, OneInstructionIsFound) {
   if (!has_objdump()) GTEST_SKIP() << "needs objdump";
   ThreadPool pool(1);
-  Program program = bordered(integer_program(traced_models()[0], pool));
+  Program program = bordered(integer_program(traced_models()[1], pool));
   insert_node(program, program.nodes.size() / 2, halve_op);
   trace(program);
   const auto names = floating_point();
@@ -218,7 +223,7 @@ TEST(NoFloatingPoint, OneInstructionIsFound) {
 TEST(NoFloatingPoint, TheSameModelInFloatsUsesMany) {
   if (!has_objdump()) GTEST_SKIP() << "needs objdump";
   ThreadPool pool(1);
-  const Traced model = traced_models()[0];
+  const Traced model = traced_models()[1];
   const auto source = test::quantized(test::all_weights(model.hparams, model.arch), "int8:channel");
   Program program = build_program(model.arch, model.hparams, source, pool);
   insert_node(program, program.nodes.size(), end_op);

@@ -14,10 +14,12 @@
 #include "ops/integer/elementwise.h"
 #include "ops/integer/embedding.h"
 #include "ops/integer/linear.h"
+#include "ops/integer/moe.h"
 #include "ops/integer/norm.h"
 #include "ops/integer/rope.h"
 #include "ops/integer/to_floats.h"
 #include "ops/linear.h"
+#include "ops/moe.h"
 #include "ops/norm.h"
 #include "ops/rope.h"
 
@@ -77,11 +79,8 @@ IntegerEmbedding embedding_of(const Node& node, ThreadPool& pool) {
           a.position_offset};
 }
 
-IntegerLinear linear_of(const Node& node, ThreadPool& pool) {
-  const auto& a = node.attribute<LinearAttributes>();
-  const Matrix& matrix = *node.weight(0)->matrix;
-  // A scale beside the matrix (NVFP4) goes with formats that are no whole numbers.
-  if (node.weight(2) != nullptr || !Int8Matrix::possible(matrix)) {
+void expect_whole_codes(const Node& node, const Matrix& matrix) {
+  if (!Int8Matrix::possible(matrix)) {
     throw Error(
         ErrorKind::unsupported,
         fmt::format("integer-only: {} reads {}, whose weights ({}) are not whole numbers times a scale",
@@ -89,6 +88,15 @@ IntegerLinear linear_of(const Node& node, ThreadPool& pool) {
         "quantize the model first: nibble quantize MODEL OUT --to int8:channel (or int2 ... int8 with "
         "groups, q8_0, q4_0), output and embedding included");
   }
+}
+
+IntegerLinear linear_of(const Node& node, ThreadPool& pool) {
+  const auto& a = node.attribute<LinearAttributes>();
+  const Matrix& matrix = *node.weight(0)->matrix;
+  expect_whole_codes(node, matrix);
+  // One beside the matrix (NVFP4) goes with formats that are no whole numbers.
+  if (node.weight(2) != nullptr)
+    fail(ErrorKind::unsupported, "integer-only: {} has a scale of its own for {}", node.name, matrix.name());
   std::span<const float> bias;
   if (node.weight(1) != nullptr)
     bias =
@@ -185,18 +193,43 @@ IntegerAttention attention_of(const Node& node) {
   return i;
 }
 
-IntegerActivation activation_of(const Node& node) {
-  switch (node.attribute<ActivationAttributes>().kind) {
+IntegerFunction function_of(ActivationKind kind) {
+  switch (kind) {
     case ActivationKind::silu:
-      return {IntegerFunction::silu};
+      return IntegerFunction::silu;
     case ActivationKind::gelu_tanh:
-      return {IntegerFunction::gelu_tanh};
+      return IntegerFunction::gelu_tanh;
     case ActivationKind::gelu_erf:
-      return {IntegerFunction::gelu_erf};
+      return IntegerFunction::gelu_erf;
     case ActivationKind::relu:
       break;
   }
-  return {IntegerFunction::relu};
+  return IntegerFunction::relu;
+}
+
+IntegerMoe moe_of(const Node& node, ThreadPool& pool) {
+  const auto& a = node.attribute<MoeAttributes>();
+  IntegerMoe moe{a.used, a.renormalize, function_of(a.activation), nullptr, {}, {}, {}};
+  const Weight& router = *node.weight(0);
+  if (Int8Matrix::possible(*router.matrix)) {
+    moe.router =
+        std::make_shared<IntegerMatrix>(*router.matrix, 0, a.experts, std::span<const float>{}, pool);
+  } else {  // files keep it as floats
+    std::vector<float> x(static_cast<size_t>(router.shape.elements()));
+    router.matrix->decode_rows(0, a.experts, x.data(), router.matrix->cols());
+    const Matrix rounded(encode_nearest(format_of("int8:channel"), router.shape, x), router.name);
+    moe.router = std::make_shared<IntegerMatrix>(rounded, 0, a.experts, std::span<const float>{}, pool);
+  }
+  std::vector<std::shared_ptr<const IntegerMatrix>>* const sides[] = {&moe.gate, &moe.up, &moe.down};
+  for (size_t i = 0; i < 3; ++i) {
+    const Matrix& stack = *node.weight(i + 1)->matrix;
+    expect_whole_codes(node, stack);
+    const int64_t rows = stack.rows() / a.experts;
+    for (int64_t e = 0; e < a.experts; ++e)
+      sides[i]->push_back(
+          std::make_shared<IntegerMatrix>(stack, e * rows, rows, std::span<const float>{}, pool));
+  }
+  return moe;
 }
 
 IntegerSoftcap softcap_of(const Node& node) {
@@ -215,7 +248,10 @@ Replacement replacement(const Node& node, RopeTables& ropes, ThreadPool& pool) {
   if (node.op == &norm_op) return {&integer_norm_op, norm_of(node)};
   if (node.op == &rope_op) return {&integer_rope_op, ropes.of(node)};
   if (node.op == &attention_op) return {&integer_attention_op, attention_of(node)};
-  if (node.op == &activation_op) return {&integer_activation_op, activation_of(node)};
+  if (node.op == &activation_op)
+    return {&integer_activation_op,
+            IntegerActivation{function_of(node.attribute<ActivationAttributes>().kind)}};
+  if (node.op == &moe_op) return {&integer_moe_op, moe_of(node, pool)};
   if (node.op == &add_op) return {&integer_add_op, {}};
   if (node.op == &softcap_op) return {&integer_softcap_op, softcap_of(node)};
   if (node.op == &select_rows_op) return {&integer_select_rows_op, {}};
@@ -233,7 +269,7 @@ int64_t make_integer_only(Program& program, ThreadPool& pool) {
   int64_t matrices = 0, kv_heads = 0;
   for (Node& node : program.nodes) {
     Replacement made = replacement(node, ropes, pool);
-    matrices += node.op == &linear_op;
+    matrices += node.op->products;
     if (node.op == &attention_op) kv_heads = node.attribute<AttentionAttributes>().kv_heads;
     node.op = made.op;
     node.attributes = std::move(made.attributes);

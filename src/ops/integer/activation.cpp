@@ -17,16 +17,10 @@ void forward(const Node& node, RunContext& run, std::span<const Value> in, std::
   const int64_t cols = in[0].cols;
   parallel_ranges(run.pool, in[0].rows, 1 + 4096 / cols, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
-      const int left = room_above(kernels.most(in[0].whole(i), cols));
-      int32_t exponent = in[0].exponent[i] - left;
-      IntegerActivationTask task{function, in[0].whole(i), nullptr, cols, left, exponent, 0, out[0].whole(i)};
-      if (in.size() > 1) {
-        task.other = in[1].whole(i);
-        task.other_left = room_above(kernels.most(task.other, cols));
-        exponent += in[1].exponent[i] - task.other_left + mantissa_bits;
-      }
-      kernels.activate(task);
-      out[0].exponent[i] = exponent;
+      const bool gated = in.size() > 1;
+      out[0].exponent[i] =
+          activate_row(kernels, function, in[0].whole(i), in[0].exponent[i], gated ? in[1].whole(i) : nullptr,
+                       gated ? in[1].exponent[i] : 0, cols, out[0].whole(i));
     }
   });
 }

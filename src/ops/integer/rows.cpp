@@ -16,6 +16,20 @@ int32_t add_rows(const IntegerKernels& kernels, const int32_t* a, int32_t a_expo
   return exponent;
 }
 
+int32_t activate_row(const IntegerKernels& kernels, IntegerFunction function, const int32_t* x,
+                     int32_t x_exponent, const int32_t* other, int32_t other_exponent, int64_t n,
+                     int32_t* y) noexcept {
+  const int left = room_above(kernels.most(x, n));
+  int32_t exponent = x_exponent - left;
+  IntegerActivationTask task{function, x, other, n, left, exponent, 0, y};
+  if (other != nullptr) {
+    task.other_left = room_above(kernels.most(other, n));
+    exponent += other_exponent - task.other_left + mantissa_bits;
+  }
+  kernels.activate(task);
+  return exponent;
+}
+
 void expect_whole(const Node& node, std::span<const Extent> in) {
   for (const Extent& e : in) {
     if (!e.whole) fail(ErrorKind::internal, "{} ({}) was given floats", node.name, node.op->name);

@@ -14,6 +14,12 @@ namespace nibble {
 int32_t add_rows(const IntegerKernels& kernels, const int32_t* a, int32_t a_exponent, const int32_t* b,
                  int32_t b_exponent, int64_t n, int32_t* y) noexcept;
 
+/// y = f(x), times other where it is not null, for rows of n mantissas; returns the exponent of y, which may
+/// stand where x does.
+int32_t activate_row(const IntegerKernels& kernels, IntegerFunction function, const int32_t* x,
+                     int32_t x_exponent, const int32_t* other, int32_t other_exponent, int64_t n,
+                     int32_t* y) noexcept;
+
 /// Throws Error{internal} unless the inputs are whole numbers.
 void expect_whole(const Node& node, std::span<const Extent> in);
 
