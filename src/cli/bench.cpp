@@ -138,7 +138,8 @@ class Bench {
  private:
   KvCache filled() {
     KvCache cache = program_.cache(o_.depth + std::max(o_.prompt, o_.tokens + 1),
-                                   o_.cache == "f16" ? DType::f16 : DType::f32);
+                                   // Whole numbers have no choice of a type.
+                                   o_.cache == "f16" && !program_.integer_kv ? DType::f16 : DType::f32);
     if (o_.depth > 0) executor_.run(tokens(o_.depth), cache, Want::none);
     return cache;
   }
@@ -177,7 +178,9 @@ void bench(Options o, const Common& common) {
   const MatrixPeak peak = matrix_peak(pool);
   const Cost cost = cost_of(program, checkpoint.hparams());
   const double kv_row = 2.0 * static_cast<double>(program.layers * program.kv_cols) *
-                        static_cast<double>(dtype_size(o.cache == "f16" ? DType::f16 : DType::f32));
+                        static_cast<double>(dtype_size(program.integer_kv ? DType::i16
+                                                       : o.cache == "f16" ? DType::f16
+                                                                          : DType::f32));
   const auto depth = static_cast<double>(o.depth);
   // Scores and sums of attention: two products of the query's width for every position seen.
   const Hparams& h = checkpoint.hparams();
