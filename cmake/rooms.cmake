@@ -34,9 +34,11 @@ nibble_room(formats USES tensor)
 nibble_room(kernels USES formats)
 # The only files with instruction-set flags; what they emit stays in anonymous namespaces.
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
-  set_source_files_properties(${PROJECT_SOURCE_DIR}/src/kernels/cpu/avx2.cpp PROPERTIES
+  set_source_files_properties(${PROJECT_SOURCE_DIR}/src/kernels/cpu/avx2.cpp
+                              ${PROJECT_SOURCE_DIR}/src/kernels/cpu/integer_avx2.cpp PROPERTIES
     COMPILE_OPTIONS "-mavx2;-mfma;-mf16c;-mbmi2")
-  set_source_files_properties(${PROJECT_SOURCE_DIR}/src/kernels/cpu/avx512.cpp PROPERTIES
+  set_source_files_properties(${PROJECT_SOURCE_DIR}/src/kernels/cpu/avx512.cpp
+                              ${PROJECT_SOURCE_DIR}/src/kernels/cpu/integer_avx512.cpp PROPERTIES
     COMPILE_OPTIONS "-mavx512f;-mavx512bw;-mavx512dq;-mavx512vl;-mprefer-vector-width=512")
   set(vnni "-fno-exceptions;-mavx2;-mfma;-mf16c;-mbmi2;-mavx512f;-mavx512bw;-mavx512dq;-mavx512vl;-mavx512vnni;-mavx512bf16;-mavx512vbmi")
   set_source_files_properties(${PROJECT_SOURCE_DIR}/src/kernels/cpu/avx512_vnni.cpp PROPERTIES

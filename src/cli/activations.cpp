@@ -23,7 +23,8 @@ void ActivationOptions::add_to(CLI::App& app) {
   app.add_option(
          "--activations", word,
          "round what the layers' matrices multiply: int8 (each token by itself), int8:asym, int8:tensor, "
-         "int8:static, int8:adaptive, int8:outliers=6, int4 ...; float (default: what the model's file says)")
+         "int8:static, int8:adaptive, int8:outliers=6, int4 ...; integer-only: everything in whole numbers; "
+         "float (default: what the model's file says)")
       ->group(group);
   app.add_option("--act-keep", keep,
                  "matrices whose input stays a float: a glob such as '*ffn_down'; may be given again")

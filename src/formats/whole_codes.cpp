@@ -34,7 +34,7 @@ std::optional<WholeCodes> WholeCodes::of(const QTensor& t) {
   return w;
 }
 
-void WholeCodes::read_row(int64_t row, int8_t* codes, float* scales, int32_t* zeros) const {
+void WholeCodes::read_codes(int64_t row, int8_t* codes, int32_t* zeros) const {
   constexpr int64_t chunk = 256;
   uint8_t raw[chunk];
   std::byte* at[3];
@@ -44,17 +44,13 @@ void WholeCodes::read_row(int64_t row, int8_t* codes, float* scales, int32_t* ze
     int8_t* out = codes + g * group_;
     zeros[g] = 0;
     if (kind_ != Kind::affine) {
-      uint16_t d;
-      std::copy_n(at[0], sizeof d, reinterpret_cast<std::byte*>(&d));
-      scales[g] = f16_to_f32(d);
-      const std::byte* q = at[0] + sizeof d;
+      const std::byte* q = at[0] + sizeof(uint16_t);  // behind the scale
       for (int64_t i = 0; i < group_; ++i) {
         const auto nibble = static_cast<int>(i < 16 ? q[i % 16] & std::byte{15} : q[i % 16] >> 4);
         out[i] = kind_ == Kind::q8_0 ? static_cast<int8_t>(q[i]) : static_cast<int8_t>(nibble - 8);
       }
       continue;
     }
-    scales[g] = param_load(at[1], scales_);
     const int middle = 1 << (bits_ - 1);
     if (zeros_) zeros[g] = static_cast<int>(at[2][0]) - middle;
     if (bits_ == 8 && !zeros_) {
@@ -66,6 +62,21 @@ void WholeCodes::read_row(int64_t row, int8_t* codes, float* scales, int32_t* ze
       unpack_codes(at[0] + begin / 8 * bits_, n, bits_, raw);
       for (int64_t i = 0; i < n; ++i) out[begin + i] = static_cast<int8_t>(raw[i] - middle);
     }
+  }
+}
+
+void WholeCodes::read_scales(int64_t row, float* scales) const {
+  std::byte* at[3];
+  const int64_t groups = cols_ / group_;
+  for (int64_t g = 0; g < groups; ++g) {
+    block_pointers(info_, planes_.data(), row * groups + g, at);
+    if (kind_ == Kind::affine) {
+      scales[g] = param_load(at[1], scales_);
+      continue;
+    }
+    uint16_t d;
+    std::copy_n(at[0], sizeof d, reinterpret_cast<std::byte*>(&d));
+    scales[g] = f16_to_f32(d);
   }
 }
 

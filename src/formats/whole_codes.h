@@ -22,7 +22,13 @@ class WholeCodes {
 
   /// One row of the tensor seen as a matrix: cols codes and for each group a scale and a zero, both codes and
   /// zeros in [-128, 127]. Safe from any thread.
-  void read_row(int64_t row, int8_t* codes, float* scales, int32_t* zeros) const;
+  void read_row(int64_t row, int8_t* codes, float* scales, int32_t* zeros) const {
+    read_codes(row, codes, zeros);
+    read_scales(row, scales);
+  }
+  /// The two halves of it; the first needs no floating point.
+  void read_codes(int64_t row, int8_t* codes, int32_t* zeros) const;
+  void read_scales(int64_t row, float* scales) const;
 
  private:
   enum class Kind : uint8_t { affine, q4_0, q8_0 };

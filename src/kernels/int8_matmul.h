@@ -41,6 +41,8 @@ class Int8Matrix {
 
  private:
   friend class Int8Product;
+  friend class IntegerMatrix;
+  friend class IntegerProduct;
 
   const Int8Kernels* kernels_;
   int64_t rows_, cols_, group_, groups_;

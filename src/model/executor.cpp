@@ -79,6 +79,7 @@ std::string bad_weight(const Node& node) {
 Executor::Executor(const Program& program, ThreadPool& pool)
     : program_(program), pool_(pool), buffer_of_(assign_buffers(program)) {
   buffers_.resize(static_cast<size_t>(*std::max_element(buffer_of_.begin(), buffer_of_.end())) + 1);
+  exponents_.resize(buffers_.size());
 }
 
 int64_t Executor::result_cols() const noexcept {
@@ -89,10 +90,13 @@ Value Executor::value(int slot, const RunContext& context) {
   const Extent& extent = program_.slots[static_cast<size_t>(slot)].extent;
   const auto rows =
       static_cast<int64_t>(extent.rows == RowSet::all ? context.tokens.size() : context.selected.size());
-  std::vector<float>& buffer = buffers_[static_cast<size_t>(buffer_of_[static_cast<size_t>(slot)])];
+  const auto at = static_cast<size_t>(buffer_of_[static_cast<size_t>(slot)]);
+  std::vector<float>& buffer = buffers_[at];
   const auto need = static_cast<size_t>(rows * extent.cols);
   if (buffer.size() < need) buffer.resize(need);
-  return {buffer.data(), rows, extent.cols};
+  if (!extent.whole) return {buffer.data(), rows, extent.cols};
+  if (exponents_[at].size() < static_cast<size_t>(rows)) exponents_[at].resize(static_cast<size_t>(rows));
+  return {buffer.data(), rows, extent.cols, exponents_[at].data()};
 }
 
 void Executor::run_batch(RunContext& context, std::span<const float> input, bool want_result,
@@ -115,7 +119,7 @@ void Executor::run_batch(RunContext& context, std::span<const float> input, bool
     for (const int slot : node.out) out.push_back(value(slot, context));
     for (const int slot : node.in) in.push_back(value(slot, context));
     node.op->forward(node, context, in, out);
-    if (!check_all || context.observe_only) continue;
+    if (!check_all || context.observe_only || node.op->integer) continue;
     for (const Value& v : out) {
       int64_t row = first_bad_row(v);
       if (row < 0) continue;

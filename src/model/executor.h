@@ -64,6 +64,7 @@ class Executor {
   ThreadPool& pool_;
   std::vector<int> buffer_of_;  ///< by slot
   std::vector<std::vector<float>> buffers_;
+  std::vector<std::vector<int32_t>> exponents_;  ///< by buffer, of rows of whole numbers
   std::vector<float> result_;
 };
 

@@ -12,6 +12,7 @@
 #include "ops/attention.h"
 #include "ops/elementwise.h"
 #include "ops/embedding.h"
+#include "ops/integer/attention.h"
 #include "ops/linear.h"
 #include "ops/moe.h"
 #include "ops/norm.h"
@@ -40,11 +41,7 @@ using WeightRef = std::shared_ptr<const Weight>;
 class Builder {
  public:
   Builder(const Arch& arch, const Hparams& hparams, const WeightSource& source, const BuildOptions& options)
-      : arch_(arch),
-        hparams_(hparams),
-        source_(source),
-        precision_(options.precision),
-        part_(options.part) {
+      : arch_(arch), hparams_(hparams), source_(source), precision_(options.precision), part_(options.part) {
     if (part_.end_layer < 0) part_.end_layer = hparams_.layers;
   }
 
@@ -301,6 +298,19 @@ class Builder {
 };
 
 }  // namespace
+
+KvCache Program::cache(int64_t capacity, std::string_view words) const {
+  const KvStorages storages = KvStorages::parse(words);
+  if (!integer_kv) return KvCache(kv, capacity, storages);
+  // f32 and f16 stand for keys and values as they are computed.
+  for (const KvStorage& side : {storages.k, storages.v}) {
+    if ((side.format->word != "f32" && side.format->word != "f16") || side.rotated)
+      throw Error(ErrorKind::usage, fmt::format("a model in whole numbers has no cache of {}", words),
+                  "its keys and values are 16 bits anyway: leave --kv out");
+  }
+  const KvStorage whole{&integer_kv_format, false};
+  return KvCache(kv, capacity, {whole, whole});
+}
 
 Program build_program(const Arch& arch, const Hparams& hparams, const WeightSource& source, ThreadPool& pool,
                       const BuildOptions& options) {

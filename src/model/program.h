@@ -33,16 +33,16 @@ struct Program {
   int hidden = -1;  ///< last hidden states of all tokens, after the final norm; of a part without head: both
 
   int64_t vocab = 0;
-  int64_t context = 0;    ///< trained context in tokens (LongRoPE: before stretching); 0: unknown
-  int64_t positions = 0;  ///< learned positions, which no sequence can exceed; 0: any
-  KvShape kv;             ///< what a sequence leaves in every layer
+  int64_t context = 0;      ///< trained context in tokens (LongRoPE: before stretching); 0: unknown
+  int64_t positions = 0;    ///< learned positions, which no sequence can exceed; 0: any
+  KvShape kv;               ///< what a sequence leaves in every layer
+  bool integer_kv = false;  ///< keys and values are whole numbers (ops/integer/attention.h)
   bool encoder = false;
 
   /// An empty cache for one sequence of at most `capacity` tokens, which keeps keys and values as these words
-  /// say (KvStorages::parse). Throws Error{usage}.
-  KvCache cache(int64_t capacity, std::string_view words = "f32") const {
-    return KvCache(kv, capacity, KvStorages::parse(words));
-  }
+  /// say (KvStorages::parse). Throws Error{usage}, also for words other than f32 where a program keeps whole
+  /// numbers, which have no choice.
+  KvCache cache(int64_t capacity, std::string_view words = "f32") const;
 };
 
 /// A stretch of a model that runs by itself (Executor::run_part), so that no more of its weights need be in

@@ -13,7 +13,7 @@ constexpr std::string_view range_names[] = {"token", "tensor", "static", "adapti
 
 [[noreturn]] void no_scheme(std::string_view word, std::string_view part) {
   throw Error(ErrorKind::usage, fmt::format("'{}' does not say how to round activations: '{}'", word, part),
-              "int8[:token|tensor|static|adaptive][:asym][:outliers=6], int2 to int8");
+              "int8[:token|tensor|static|adaptive][:asym][:outliers=6], int2 to int8; integer-only");
 }
 
 }  // namespace
@@ -24,6 +24,10 @@ ActivationScheme ActivationScheme::parse(std::string_view word) {
   const std::string& name = spec.name;
   if (name == "float" && spec.options.empty()) {
     s.bits = 0;
+    return s;
+  }
+  if (name == "integer-only" && spec.options.empty()) {
+    s.integer_only = true;
     return s;
   }
   if (name.size() != 4 || !name.starts_with("int") || name[3] < '2' || name[3] > '8') no_scheme(word, name);
@@ -48,6 +52,7 @@ ActivationScheme ActivationScheme::parse(std::string_view word) {
 
 std::string ActivationScheme::to_string() const {
   if (bits == 0) return "float";
+  if (integer_only) return "integer-only";
   std::string word = fmt::format("int{}", bits);
   if (range != Range::token) word += fmt::format(":{}", range_names[static_cast<size_t>(range)]);
   if (asymmetric) word += ":asym";

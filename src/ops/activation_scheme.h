@@ -15,13 +15,15 @@ namespace nibble {
 ///    everything that ran before.
 ///  - `asym`: the range need not have its middle at zero.
 ///  - `outliers=T`: what is larger than T stays a float (LLM.int8(); usually 6).
-/// `float` rounds nothing.
+/// `float` rounds nothing. `integer-only` is 8 bits for each token, and everything else in whole numbers too
+/// (model/rewrites/integer_only.h).
 struct ActivationScheme {
   enum class Range : uint8_t { token, tensor, fixed, adaptive };
 
   int bits = 8;  ///< 0: floats
   Range range = Range::token;
   bool asymmetric = false;
+  bool integer_only = false;
   float outliers = std::numeric_limits<float>::infinity();
 
   /// Throws Error{usage} for a word that is none.

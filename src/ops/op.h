@@ -17,7 +17,8 @@
 #include "tensor/dtype.h"
 
 // The operations that a model is made of, one file each. A program (model/program.h) is a list of nodes; a
-// node applies an operation to values in numbered slots. Every value is a matrix of f32: one row per token.
+// node applies an operation to values in numbered slots. Every value is a matrix, one row per token: of f32,
+// or of whole numbers with one power of two a row (ops/integer/).
 
 namespace nibble {
 
@@ -28,14 +29,18 @@ enum class RowSet : uint8_t { all, selected };
 struct Extent {
   RowSet rows = RowSet::all;
   int64_t cols = 0;
+  bool whole = false;  ///< whole numbers, not floats
   bool operator==(const Extent&) const = default;
 };
 
-/// A value while the program runs: rows of `cols` floats, close together.
+/// A value while the program runs: rows of `cols` floats, close together. Where the extent says so, the cells
+/// are whole numbers instead, and entry c of row i is whole(i)[c] * 2^exponent[i].
 struct Value {
   float* data = nullptr;
   int64_t rows = 0, cols = 0;
+  int32_t* exponent = nullptr;
   float* row(int64_t i) const noexcept { return data + i * cols; }
+  int32_t* whole(int64_t i) const noexcept { return reinterpret_cast<int32_t*>(data) + i * cols; }
 };
 
 /// A tensor of the model, ready for use: vectors as f32, matrices in their own format.
@@ -55,6 +60,7 @@ struct SequenceRows {
 };
 
 struct RopeTable;
+struct IntegerRopeTable;
 struct Node;
 
 /// Is told what each matrix multiplies while a program runs.
@@ -84,6 +90,8 @@ struct RunContext {
     const SequenceRows& s = sequence_of(row);
     return s.position + row - s.first;
   }
+  /// The same as `rotations` in whole numbers.
+  std::map<const IntegerRopeTable*, std::vector<int32_t>> integer_rotations{};
 };
 
 struct Op;
@@ -115,6 +123,7 @@ struct Op {
                    std::span<const Value> grad_out, std::span<const Value> grad_in) = nullptr;
   bool in_place = false;  ///< the first output may stand where the first input stood
   bool products = false;  ///< multiplies matrices, and tells the observer of it
+  bool integer = false;   ///< no floating-point instruction: whole numbers in, whole numbers out
 };
 
 /// Throws Error{bad_input} unless the weight is there and of this shape (-1: any size).

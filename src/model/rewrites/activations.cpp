@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "model/rewrites/integer_only.h"
 #include "ops/int8_linear.h"
 
 namespace nibble {
@@ -42,6 +43,13 @@ class KeepList {
 ActivationReport round_activations(Program& program, const ActivationPlan& plan, ThreadPool& pool) {
   ActivationReport report;
   if (plan.scheme.bits == 0) return report;
+  if (plan.scheme.integer_only) {
+    if (!plan.keep.empty())
+      throw Error(ErrorKind::usage, "integer-only inference keeps no floats",
+                  "leave the patterns to keep out");
+    report.whole = make_integer_only(program, pool);
+    return report;
+  }
   KeepList keep(plan.keep);
   for (Node& node : program.nodes) {
     if (!node.op->products) continue;
@@ -80,8 +88,8 @@ ActivationReport round_activations(Program& program, const ActivationPlan& plan,
 std::set<const Weight*> read_as_whole_numbers(const Program& program) {
   std::set<const Weight*> whole, others;
   for (const Node& node : program.nodes) {
-    const bool copied =
-        node.op == &int8_linear_op && node.attribute<Int8LinearAttributes>().matrix != nullptr;
+    const bool copied = node.op->integer || (node.op == &int8_linear_op &&
+                                             node.attribute<Int8LinearAttributes>().matrix != nullptr);
     for (const auto& w : node.weights) {
       if (w) (copied ? whole : others).insert(w.get());
     }

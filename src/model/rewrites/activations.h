@@ -32,8 +32,9 @@ struct ActivationReport {
 };
 
 /// Rounds the inputs of the linear maps within the layers. Embedding and output stay as they are, and so do
-/// mixtures of experts. Throws Error{bad_input} naming a node without a range if the scheme wants one,
-/// Error{usage} if a pattern matches nothing.
+/// mixtures of experts. The scheme `integer-only` goes on to model/rewrites/integer_only.h instead. Throws
+/// Error{bad_input} naming a node without a range if the scheme wants one, Error{usage} if a pattern matches
+/// nothing.
 ActivationReport round_activations(Program& program, const ActivationPlan& plan, ThreadPool& pool);
 
 /// Matrices that nothing reads but products of whole numbers, which have their own copy.
