@@ -42,8 +42,8 @@ void dot_product(const Matrix& w, const KernelRow& row, const CpuKernels& cpu, c
   const int64_t row_bytes = std::max<int64_t>(1, static_cast<int64_t>(w.tensor().bytes()) / w.rows());
   const int64_t all_bytes = p.n * row_bytes;
   const int64_t piece = std::clamp(all_bytes / (4 * pool.threads()), least_piece, most_piece);
-  // Some kernels take 16 rows at once where there are several tokens.
-  const int64_t step = std::max<int64_t>(1, piece / row_bytes + 15) / 16 * 16;
+  // Some kernels take 32 rows at once where there are several tokens.
+  const int64_t step = (std::max<int64_t>(1, piece / row_bytes) + 31) / 32 * 32;
   const auto work = [&](size_t i) {
     const int64_t begin = static_cast<int64_t>(i) * step;
     row.dot({w.planes(), p.first + begin, std::min(step, p.n - begin), k, x, p.m, p.y + begin, p.y_stride});

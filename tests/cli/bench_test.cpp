@@ -52,6 +52,29 @@ TEST_F(Bench, PrintsEachSpeedAsPartOfItsBound) {
   }
 }
 
+TEST_F(Bench, SequencesTogetherShareTheWeights) {
+  const auto of = [&](const std::vector<std::string>& more) {
+    std::vector<std::string> all{"bench", model(), "-p", "0", "-n", "3", "-d", "70", "-r", "1", "--json"};
+    all.insert(all.end(), more.begin(), more.end());
+    const auto r = run_program(all);
+    EXPECT_EQ(r.status, 0) << r.err;
+    return nlohmann::json::parse(r.out);
+  };
+  const auto f32 = of({"--kv", "f32"}), together = of({"--kv", "q8_0", "--together", "3"});
+  EXPECT_EQ(together["together"], 3);
+  EXPECT_EQ(together["results"][0]["name"], "decode 3 x 3");
+  EXPECT_NEAR(together["kv_bytes_per_token"].get<double>() / f32["kv_bytes_per_token"].get<double>(),
+              34.0 / 128, 1e-9);
+  const auto bound = [](const nlohmann::json& j) {
+    return j["results"][0]["bound"]["tokens_per_second"].get<double>() /
+           j["read_bytes_per_second"].get<double>();
+  };
+  // Seconds of reading that a token costs: its share of the weights, its own keys and values.
+  const double weights = f32["bytes_per_token"], kv = together["kv_bytes_per_token"];
+  EXPECT_NEAR(1 / bound(together), weights / 3 + kv * 71.5, 1);
+  EXPECT_EQ(run_program({"bench", model(), "--together", "2", "--peer", "x"}).status, 2);
+}
+
 TEST_F(Bench, APeerTakesTurns) {
   const std::string path = peer(R"([{"avg_ts": 4.0}])", 0);
   const auto r =

@@ -1,10 +1,12 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "cli/program.h"
 #include "support/data.h"
+#include "support/scratch.h"
 
 namespace nibble {
 namespace {
@@ -60,6 +62,58 @@ TEST_F(RunVerb, FullContextIsSaid) {
       run({"-p", "Once upon a time", "-n", "100", "--ctx", "40", "--temp", "0", "--context-shift"});
   EXPECT_EQ(shifted.err.find("is full"), std::string::npos) << shifted.err;
   EXPECT_GT(shifted.out.size(), 100u);
+}
+
+TEST_F(RunVerb, CoarseKeysAndValuesTakeLessMemory) {
+  const std::vector<std::pair<std::string, double>> ways{
+      {"f32", 4}, {"f16", 2}, {"q8_0", 34.0 / 32}, {"k=q8_0,v=q4_0", 26.0 / 32}, {"q4_0:plain", 18.0 / 32}};
+  double exact = 0;
+  for (const auto& [words, bytes] : ways) {
+    const auto o = run({"-p", "Once upon a time", "-n", "30", "--temp", "0", "--json", "--kv", words});
+    ASSERT_EQ(o.status, 0) << o.err;
+    const auto j = nlohmann::json::parse(o.out);
+    EXPECT_EQ(j["kv"], words);
+    if (exact == 0) exact = j["kv_bytes_per_token"];
+    EXPECT_NEAR(j["kv_bytes_per_token"].get<double>() / exact, bytes / 4, 0.04) << words;
+    EXPECT_EQ(j["generated_tokens"], 30);
+  }
+}
+
+TEST_F(RunVerb, GuessingAheadIsReportedAndChangesNothing) {
+  const std::vector<std::string> text{"-p", "Once upon a time", "-n", "80", "--temp", "0"};
+  const auto with = [&](std::vector<std::string> more) {
+    more.insert(more.begin(), text.begin(), text.end());
+    return run(more);
+  };
+  const auto plain = with({});
+  const auto lookup = with({"--speculate", "lookup"}), draft = with({"--draft", base_[1]});
+  EXPECT_EQ(lookup.out, plain.out);
+  EXPECT_EQ(draft.out, plain.out);
+  EXPECT_EQ(plain.err.find("[speculation"), std::string::npos);
+  EXPECT_NE(lookup.err.find("guessed tokens accepted"), std::string::npos) << lookup.err;
+  const auto j = nlohmann::json::parse(with({"--draft", base_[1], "--draft-tokens", "3", "--json"}).out);
+  EXPECT_GT(j["speculation"]["acceptance_rate"], 0.9);
+  EXPECT_GT(j["speculation"]["tokens_per_step"], 3);
+  EXPECT_EQ(with({"--draft", base_[1], "--speculate", "lookup"}).status, 2);
+  EXPECT_EQ(with({"--draft", (test::source_dir() / "models/demo").string()}).status, 3);
+}
+
+TEST_F(RunVerb, PromptsOfAFileAreContinuedTogether) {
+  const test::Scratch scratch;
+  const std::string file = scratch.file("prompts.txt");
+  std::ofstream(file) << "Once upon a time\n\nOne day, Tom\r\nThe dog\n";
+  const auto o = run({"--prompts", file, "--together", "2", "-n", "20", "--temp", "0", "--json"});
+  ASSERT_EQ(o.status, 0) << o.err;
+  const auto j = nlohmann::json::parse(o.out);
+  ASSERT_EQ(j["generations"].size(), 3u);
+  EXPECT_EQ(j["generated_tokens"], 60);
+  EXPECT_EQ(j["generations"][1]["prompt"], "One day, Tom");
+  const auto text = run({"--prompts", file, "-n", "20", "--temp", "0"});
+  EXPECT_EQ(text.out.rfind("Once upon a time, there was a little", 0), 0u) << text.out;
+  EXPECT_NE(text.err.find("[3 prompts, 8 at once"), std::string::npos) << text.err;
+  EXPECT_EQ(run({"--prompts", file, "-i"}).status, 2);
+  std::ofstream(scratch.file("empty.txt")) << "\n";
+  EXPECT_EQ(run({"--prompts", scratch.file("empty.txt")}).status, 2);
 }
 
 TEST_F(RunVerb, MistakesAreExplained) {
