@@ -62,20 +62,33 @@ inline double distance(const std::vector<double>& a, const std::vector<double>& 
   return a.size() == b.size() ? most : INFINITY;
 }
 
-/// Applies one operation on whole numbers, at every level: the results must be the same.
-inline FixedRows run_integer(const Op& op, RunContext& context, std::vector<FixedRows> inputs,
-                             const std::any& attributes) {
-  const Node node{&op, "node", {}, {}, {}, attributes};
+/// Goes back to the level in use when it ends, however it ends.
+struct LevelGuard {
+  IsaLevel usual = isa_level();
+  LevelGuard() = default;
+  LevelGuard(const LevelGuard&) = delete;
+  LevelGuard& operator=(const LevelGuard&) = delete;
+  ~LevelGuard() { set_isa_level(usual); }
+};
+
+/// Applies one operation on whole numbers at every level: the results must be the same. Attributes that are
+/// packed for a level are made anew for each.
+template <class Make>
+FixedRows run_integer_made(const Op& op, RunContext& context, std::vector<FixedRows> inputs,
+                           const Make& attributes) {
   std::vector<Extent> extents;
-  for (const FixedRows& i : inputs) extents.push_back({RowSet::all, i.cols, true});
-  const std::vector<Extent> shapes = op.shape(node, extents);
   std::vector<Value> in;
-  for (FixedRows& i : inputs) in.push_back(i.value());
-  const auto rows = shapes[0].rows == RowSet::all ? context.tokens.size() : context.selected.size();
-  const IsaLevel usual = isa_level();
+  for (FixedRows& i : inputs) {
+    extents.push_back({RowSet::all, i.cols, true});
+    in.push_back(i.value());
+  }
+  const LevelGuard guard;
   FixedRows first;
   for (const IsaLevel level : isa_levels()) {
     set_isa_level(level);
+    const Node node{&op, "node", {}, {}, {}, attributes()};
+    const std::vector<Extent> shapes = op.shape(node, extents);
+    const auto rows = shapes[0].rows == RowSet::all ? context.tokens.size() : context.selected.size();
     FixedRows y{shapes[0].cols, std::vector<int32_t>(rows * static_cast<size_t>(shapes[0].cols)),
                 std::vector<int32_t>(rows)};
     const Value out = y.value();
@@ -86,8 +99,12 @@ inline FixedRows run_integer(const Op& op, RunContext& context, std::vector<Fixe
     EXPECT_EQ(y.mantissas, first.mantissas) << isa_name(level);
     EXPECT_EQ(y.exponents, first.exponents) << isa_name(level);
   }
-  set_isa_level(usual);
   return first;
+}
+
+inline FixedRows run_integer(const Op& op, RunContext& context, std::vector<FixedRows> inputs,
+                             const std::any& attributes) {
+  return run_integer_made(op, context, std::move(inputs), [&] { return attributes; });
 }
 
 }  // namespace nibble::test

@@ -105,7 +105,7 @@ TEST_F(IntegerOps, NormsFollowTheirDefinitions) {
     for (const int64_t width : {8, 64, 96}) {
       for (const double size : {1e-7, 1e-3, 1.0, 2000.0}) {
         auto x = test::normal(3 * 192, 5, size);
-        for (int i = 0; i < 64; ++i) x[static_cast<size_t>(i * 9)] *= 50;  // outliers
+        for (size_t i = 0; i < 64; ++i) x[i * 9] *= 50;  // outliers
         const auto gain = test::normal(width, 6, 3);
         const auto bias = center ? test::normal(width, 7) : std::vector<double>{};
         const double eps = 1e-5;
