@@ -19,7 +19,8 @@ constexpr int64_t rows = 3, cols = 96, outputs = 37;
 struct IntegerProducts : testing::Test {
   ThreadPool pool{2};
   std::vector<int32_t> tokens = std::vector<int32_t>(rows);
-  RunContext context{pool, tokens, {}, 0, 8, {}, {}, {}, nullptr};
+  SequenceRows sequence{0, static_cast<int64_t>(tokens.size()), 0, 8, {}};
+  RunContext context{pool, tokens, {}, {&sequence, 1}, {}, {}};
 
   FixedRows product(const Matrix& w, int64_t first, int64_t n, const std::vector<float>& bias,
                     const FixedRows& x) {
@@ -139,7 +140,7 @@ TEST_F(IntegerProducts, ObserversAreToldThatThereAreNoFloats) {
     void see(const Node&, const Weight&, int64_t, const Value&) override {}
   } silent;
   const auto w = test::weight("w", {outputs, cols}, test::gaussian(outputs * cols, 1), "int8:channel");
-  RunContext watched{pool, tokens, {}, 0, 8, {}, {}, {}, &silent};
+  RunContext watched{pool, tokens, {}, {&sequence, 1}, {}, {}, &silent};
   const IntegerLinear a{
       std::make_shared<IntegerMatrix>(*w->matrix, 0, outputs, std::span<const float>{}, pool)};
   EXPECT_THROW(
@@ -178,7 +179,8 @@ TEST_F(IntegerProducts, LookUpsAddTheRowsOfTheirTables) {
   const IntegerEmbedding a{table("tokens", 5, 1, true), table("positions", 9, 2, false),
                            table("types", 2, 3, false), 2};
   const std::vector<int32_t> ids{4, 0, 3}, types{1, 0, 1};
-  RunContext at{pool, ids, types, 4, 8, {}, {}, {}, nullptr};
+  const SequenceRows fourth{0, static_cast<int64_t>(ids.size()), 4, 8, {}};
+  RunContext at{pool, ids, types, {&fourth, 1}, {}, {}};
   const auto y = test::run_integer(integer_embedding_op, at, {}, a).values();
   const auto weights = decoded(*a.tokens->weight->matrix);
   const auto value = [&](const IntegerTable& t, int64_t row, int64_t c) {
@@ -193,10 +195,12 @@ TEST_F(IntegerProducts, LookUpsAddTheRowsOfTheirTables) {
     }
   }
   for (const std::vector<int32_t>& bad : {std::vector<int32_t>{5, 0, 0}, std::vector<int32_t>{-1, 0, 0}}) {
-    RunContext out{pool, bad, {}, 0, 8, {}, {}, {}, nullptr};
+    const SequenceRows first{0, static_cast<int64_t>(bad.size()), 0, 8, {}};
+    RunContext out{pool, bad, {}, {&first, 1}, {}, {}};
     EXPECT_THROW(test::run_integer(integer_embedding_op, out, {}, a), Error);
   }
-  RunContext late{pool, ids, {}, 5, 8, {}, {}, {}, nullptr};
+  const SequenceRows fifth{0, static_cast<int64_t>(ids.size()), 5, 8, {}};
+  RunContext late{pool, ids, {}, {&fifth, 1}, {}, {}};
   EXPECT_THROW(test::run_integer(integer_embedding_op, late, {}, a), Error) << "position 9";
 }
 
