@@ -38,7 +38,7 @@ void calibrate(const Options& o, const Common& common) {
 Run setup(CLI::App& app) {
   auto o = std::make_shared<Options>();
   app.add_option("model", o->model, "Hugging Face folder or GGUF file")->required();
-  app.add_option("text", o->words.choice.source,
+  app.add_option("text", o->words.source,
                  "a text file, .jsonl (field \"text\") or a folder of them; none: the model writes its own");
   app.add_option(
          "--output,-o", o->job.output,

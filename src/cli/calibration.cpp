@@ -9,34 +9,40 @@ namespace nibble::cli {
 
 void CalibrationWords::add_to(CLI::App& app) {
   constexpr auto most = std::numeric_limits<int64_t>::max();
-  app.add_option("--samples", choice.samples, "sequences to calibrate on; 0: all that the text has")
-      ->check(CLI::Range(int64_t{0}, most))
-      ->capture_default_str();
-  app.add_option("--length", choice.length,
-                 "tokens of a sequence (default: 512, or what the model was trained on)")
+  app.add_option("--samples", samples,
+                 fmt::format("sequences to calibrate on; 0: all that the text has (default {})",
+                             CalibrationChoice().samples))
+      ->check(CLI::Range(int64_t{0}, most));
+  app.add_option("--length", length, "tokens of a sequence (default: 512, or what the model was trained on)")
       ->check(CLI::Range(int64_t{2}, most));
-  app.add_option("--seed", choice.seed, "draw the sequences by this seed (default 0: the first of the text)");
+  app.add_option("--seed", seed, "draw the sequences by this seed (default 0: the first of the text)");
+}
+
+CalibrationChoice CalibrationWords::choice(const CalibrationChoice& otherwise) const {
+  return {source.empty() ? otherwise.source : source, samples.value_or(otherwise.samples),
+          length.value_or(otherwise.length), seed.value_or(otherwise.seed)};
 }
 
 void CalibrationWords::fall_back_on(const CalibrationChoice& recipe) {
-  const CalibrationChoice usual;
-  if (choice.source.empty()) choice.source = recipe.source;
-  if (choice.samples == usual.samples) choice.samples = recipe.samples;
-  if (choice.length == usual.length) choice.length = recipe.length;
-  if (choice.seed == usual.seed) choice.seed = recipe.seed;
+  const CalibrationChoice all = choice(recipe);
+  source = all.source;
+  samples = all.samples;
+  length = all.length;
+  seed = all.seed;
 }
 
 CalibrationText CalibrationWords::text(const Checkpoint& model, const Common& common,
                                        ThreadPool& pool) const {
+  const CalibrationChoice asked = choice();
   Progress progress(common.progress_style());
-  if (choice.source.empty()) {
+  if (asked.source.empty()) {
     if (!common.quiet && !common.json)
       fmt::print(stderr, "no text to calibrate on is given (--calibrate FILE): the model writes its own\n");
-    progress.start("writing text", static_cast<uint64_t>(choice.samples > 0 ? choice.samples : 128),
+    progress.start("writing text", static_cast<uint64_t>(asked.samples > 0 ? asked.samples : 128),
                    "sequences");
   }
-  CalibrationText text = calibration_text(model, choice, pool, [&] { progress.advance(1); });
-  if (choice.source.empty()) progress.finish();
+  CalibrationText text = calibration_text(model, asked, pool, [&] { progress.advance(1); });
+  if (asked.source.empty()) progress.finish();
   if (!common.quiet && !common.json) fmt::print(stderr, "calibrating on {}\n", text.description);
   return text;
 }

@@ -1,6 +1,8 @@
 #pragma once
 
+#include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "calibrate/text.h"
@@ -11,8 +13,13 @@ namespace nibble::cli {
 
 /// The options that say what to calibrate on.
 struct CalibrationWords {
-  CalibrationChoice choice;
+  std::string source;  ///< CalibrationChoice::source
+  std::optional<int64_t> samples, length;
+  std::optional<uint64_t> seed;
+
   void add_to(CLI::App& app);
+  /// What the options say, and `otherwise` where they are silent.
+  CalibrationChoice choice(const CalibrationChoice& otherwise = {}) const;
   /// Takes from a recipe what no option said.
   void fall_back_on(const CalibrationChoice& recipe);
 

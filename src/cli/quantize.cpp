@@ -91,7 +91,7 @@ struct Statistics {
 Statistics statistics(const Options& o, const Recipe& recipe, const Checkpoint& source, const Common& common,
                       ThreadPool& pool) {
   const Needs needs = recipe.needs();
-  const std::string& text = o.calibration.choice.source;
+  const std::string& text = o.calibration.source;
   if ((o.imatrix.empty() ? 0 : 1) + (o.stats.empty() ? 0 : 1) + (text.empty() ? 0 : 1) > 1)
     throw Error(ErrorKind::usage, "--imatrix, --stats and --calibrate are sources of the same thing",
                 "give one of them");
@@ -139,7 +139,7 @@ void quantize(const Options& given, const Common& common) {
   const Recipe recipe = recipe_of(o, text, target);
   o.calibration.fall_back_on(text.calibration);
   if (!o.save_recipe.empty()) {
-    write_text(o.save_recipe, recipe_json({recipe, o.calibration.choice}));
+    write_text(o.save_recipe, recipe_json({recipe, o.calibration.choice()}));
     if (!common.quiet && !common.json) fmt::print(stderr, "{} holds the recipe\n", o.save_recipe);
   }
   const Checkpoint source = open_source(o.input, o.output, o.job);
@@ -197,7 +197,7 @@ Run setup(CLI::App& app) {
       "--act-range", o->range,
       "how static ranges follow from the text: minmax (default), momentum, percentile=99.9, std=6, "
       "mse, entropy");
-  app.add_option("--calibrate", o->calibration.choice.source,
+  app.add_option("--calibrate", o->calibration.source,
                  "text to collect statistics on: a text file, .jsonl, or a folder of them");
   o->calibration.add_to(app);
   app.add_option("--imatrix", o->imatrix, "importance matrix of llama-imatrix or nibble calibrate");

@@ -96,6 +96,28 @@ TEST_F(Calibrate, MakesImportanceMatricesAndFoldersThatQuantizeTakes) {
   EXPECT_TRUE(left.empty()) << left.front();
 }
 
+TEST_F(Calibrate, WhatIsGivenByHandWinsOverARecipeFile) {
+  const std::string recipe =
+      file("recipe.json", R"({"solver": "gptq", "calibration": {"samples": 3, "length": 16, "seed": 5}})");
+  const auto samples_of = [&](const Words& more) {
+    Words words{"--recipe", recipe, "--calibrate", text_, "--save-recipe", scratch_.file("saved.json"),
+                "--fresh"};
+    words.insert(words.end(), more.begin(), more.end());
+    const auto o = quantize(words);
+    EXPECT_EQ(o.status, 0) << o.err;
+    return nlohmann::json::parse(test::file_bytes(scratch_.file("saved.json"))).at("calibration");
+  };
+  const auto as_written = samples_of({});
+  EXPECT_EQ(as_written.at("samples"), 3);
+  EXPECT_EQ(as_written.at("length"), 16);
+  EXPECT_EQ(as_written.at("seed"), 5);
+  // The default, said in so many words.
+  const auto by_hand = samples_of({"--samples", "128", "--seed", "0"});
+  EXPECT_EQ(by_hand.at("samples"), 128);
+  EXPECT_EQ(by_hand.at("length"), 16);
+  EXPECT_EQ(by_hand.at("seed"), 0);
+}
+
 TEST_F(Calibrate, WithoutATextTheModelWritesItsOwnAndThatIsSaid) {
   const auto o = quantize({"--solver", "gptq", "--samples", "3", "--length", "16"});
   EXPECT_EQ(o.status, 0) << o.err;
