@@ -134,6 +134,7 @@ class Bench {
     const std::vector<int32_t> ids = tokens(o_.tokens + 1);
     const auto step = [&](size_t i) {
       std::vector<Executor::Part> parts;
+      parts.reserve(caches.size());
       for (KvCache& cache : caches) parts.push_back({{&ids[i], 1}, &cache, Want::last});
       executor_.run(parts);
     };

@@ -201,6 +201,7 @@ Run setup(CLI::App& app) {
                     "leave -i, --embed, --speculate and --draft out");
       std::vector<std::vector<int32_t>> ids;
       const std::vector<std::string> lines = lines_of(read_file(o->prompts));
+      ids.reserve(lines.size());
       for (const std::string& line : lines) ids.push_back(prompt_ids(tokenizer, line));
       run_batch({program,
                  tokenizer,
