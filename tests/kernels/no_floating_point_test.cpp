@@ -48,7 +48,7 @@ TEST(NoFloatingPoint, KernelsOfWholeNumbersHoldNone) {
     ++instructions[member];
     if (!test::is_floating_point(i.name)) continue;
     ++floating[member];
-    if (whole.contains(member)) where += member + ": " + line + "\n";
+    if (whole.contains(member)) where.append(member).append(": ").append(line).append("\n");
   }
   EXPECT_EQ(where, "");
   for (const std::string& name : whole) EXPECT_GT(instructions[name], 50) << name;

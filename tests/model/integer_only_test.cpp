@@ -21,24 +21,6 @@ const ActivationPlan integer_only{ActivationScheme::parse("integer-only"), {}, {
 
 std::filesystem::path goldens() { return test::source_dir() / "tests/data/goldens/arch"; }
 
-/// The matrices of a checkpoint in a format.
-class QuantizedCheckpoint final : public WeightSource {
- public:
-  QuantizedCheckpoint(const Checkpoint& checkpoint, const std::string& format)
-      : weights_(checkpoint), format_(format) {}
-  std::optional<QTensor> find(std::string_view name) const override {
-    std::optional<QTensor> t = weights_.find(name);
-    if (!t || t->shape.rank() < 2) return t;
-    std::vector<float> x(static_cast<size_t>(t->shape.elements()));
-    decode_range(*t, 0, t->shape.elements(), x.data());
-    return encode_nearest(format_of(format_), t->shape, x);
-  }
-
- private:
-  CheckpointWeights weights_;
-  std::string format_;
-};
-
 std::vector<float> outputs(const Program& program, std::span<const int32_t> ids, ThreadPool& pool,
                            size_t step = 1000) {
   Executor executor(program, pool);
@@ -91,7 +73,7 @@ TEST(IntegerOnly, EveryArchitectureStaysNearItsFloats) {
     if (!folder.is_directory()) continue;
     const std::string name = folder.path().filename();
     const Checkpoint checkpoint = open_checkpoint(folder.path().string());
-    const QuantizedCheckpoint weights(checkpoint, "int8:channel");
+    const test::QuantizedCheckpoint weights(checkpoint, "int8:channel");
     const auto build = [&](const ActivationPlan* plan) {
       return build_program(checkpoint.arch(), checkpoint.hparams(), weights, pool, {.activations = plan});
     };
@@ -142,8 +124,8 @@ TEST(IntegerOnly, GivesTheSameBitsAtEveryLevelThreadCountAndCut) {
   h.window = 20;
   h.window_every = 2;
   const auto source = test::quantized(test::random_weights(h), "int8:channel");
-  std::vector<int32_t> ids;
-  for (int32_t i = 0; i < 90; ++i) ids.push_back(i * 7 % 50);
+  std::vector<int32_t> ids(90);
+  for (size_t i = 0; i < ids.size(); ++i) ids[i] = static_cast<int32_t>(i * 7 % 50);
   const IsaLevel usual = isa_level();
   std::vector<float> first;
   for (const IsaLevel level : isa_levels()) {

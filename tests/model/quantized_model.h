@@ -2,6 +2,7 @@
 
 #include <string>
 
+#include "model/load.h"
 #include "small_model.h"
 
 namespace nibble::test {
@@ -16,6 +17,24 @@ inline MapSource quantized(MapSource source, const std::string& format) {
   }
   return source;
 }
+
+/// The matrices of a checkpoint in a format.
+class QuantizedCheckpoint final : public WeightSource {
+ public:
+  QuantizedCheckpoint(const Checkpoint& checkpoint, const std::string& format)
+      : weights_(checkpoint), format_(format) {}
+  std::optional<QTensor> find(std::string_view name) const override {
+    std::optional<QTensor> t = weights_.find(name);
+    if (!t || t->shape.rank() < 2) return t;
+    std::vector<float> x(static_cast<size_t>(t->shape.elements()));
+    decode_range(*t, 0, t->shape.elements(), x.data());
+    return encode_nearest(format_of(format_), t->shape, x);
+  }
+
+ private:
+  CheckpointWeights weights_;
+  std::string format_;
+};
 
 /// A decoder in the manner of GPT-2: layer norms, biases, learned positions, no gate.
 inline Arch gpt_like() {

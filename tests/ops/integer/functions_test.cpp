@@ -191,6 +191,20 @@ TEST_F(IntegerOps, RotationsFollowSineAndCosine) {
   }
 }
 
+TEST_F(IntegerOps, StretchedRotationsBeginWithTheContext) {
+  auto table = std::make_shared<IntegerRopeTable>();
+  table->turns = {uint64_t{1} << 62};       // a quarter for each position
+  table->long_turns = {uint64_t{1} << 61};  // an eighth
+  table->long_from = 100;
+  const FixedRows in = fixed_rows({1, 0, 1, 0, 1, 0}, 2);
+  for (const int64_t room : {100, 101}) {
+    RunContext at{pool, tokens, {}, 2, room, {}, {}, {}, nullptr};
+    const auto y = test::run_integer(integer_rope_op, at, {in}, IntegerRope{table, 2, false}).values();
+    EXPECT_NEAR(y[0], room > 100 ? 0 : -1, 1e-8);  // position 2
+    EXPECT_NEAR(y[1], room > 100 ? 1 : 0, 1e-8);
+  }
+}
+
 // --- sums and the rest
 
 TEST_F(IntegerOps, SumsOfRowsOfAnySize) {
