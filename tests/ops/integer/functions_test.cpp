@@ -198,7 +198,8 @@ TEST_F(IntegerOps, StretchedRotationsBeginWithTheContext) {
   table->long_from = 100;
   const FixedRows in = fixed_rows({1, 0, 1, 0, 1, 0}, 2);
   for (const int64_t room : {100, 101}) {
-    RunContext at{pool, tokens, {}, 2, room, {}, {}, {}, nullptr};
+    const SequenceRows from{0, 3, 2, room, {}};
+    RunContext at{pool, tokens, {}, {&from, 1}, {}, {}};
     const auto y = test::run_integer(integer_rope_op, at, {in}, IntegerRope{table, 2, false}).values();
     EXPECT_NEAR(y[0], room > 100 ? 0 : -1, 1e-8);  // position 2
     EXPECT_NEAR(y[1], room > 100 ? 1 : 0, 1e-8);
