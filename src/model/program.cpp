@@ -40,11 +40,7 @@ using WeightRef = std::shared_ptr<const Weight>;
 class Builder {
  public:
   Builder(const Arch& arch, const Hparams& hparams, const WeightSource& source, const BuildOptions& options)
-      : arch_(arch),
-        hparams_(hparams),
-        source_(source),
-        precision_(options.precision),
-        part_(options.part) {
+      : arch_(arch), hparams_(hparams), source_(source), precision_(options.precision), part_(options.part) {
     if (part_.end_layer < 0) part_.end_layer = hparams_.layers;
   }
 
