@@ -14,7 +14,7 @@ void plain_weights(std::span<const float> x, const float* counts, std::span<floa
   }
   const auto mean = static_cast<float>(n > 0 ? sum / n : 0);
   for (size_t i = 0; i < x.size(); ++i)
-    w[i] = (std::min(std::fabs(x[i]), 5 * mean) + 0.5f * mean) * (counts == nullptr ? 1.0f : counts[i]);
+    w[i] = (std::min(std::fabs(x[i]), 5 * mean) + 1.5f * mean) * (counts == nullptr ? 1.0f : counts[i]);
 }
 
 }  // namespace nibble::fitting

@@ -15,7 +15,7 @@ typename L::F plain_weight(typename L::F x, float mean) noexcept {
   return least<L>(absolute<L>(x), L::splat(3 * mean)) + L::splat(0.625f * mean);
 }
 
-/// The same for affine integers, whose groups are longer: w = min(|x|, 5 a) + a / 2 for a group, of which
+/// The same for affine integers, whose groups are longer: w = min(|x|, 5 a) + 3/2 a for a group, of which
 /// every number stands `counts` times (null: once).
 void plain_weights(std::span<const float> x, const float* counts, std::span<float> w) noexcept;
 
