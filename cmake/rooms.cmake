@@ -53,6 +53,8 @@ endif()
 nibble_room(containers USES formats PRIVATE nlohmann_json::nlohmann_json ZLIB::ZLIB)
 nibble_room(tokenizers USES base PRIVATE nlohmann_json::nlohmann_json PkgConfig::PCRE2 PkgConfig::UTF8PROC)
 nibble_room(ops USES kernels)
+# Nobody looks at exception marks of floats; kept in order, they keep loops with a choice from being vectorized.
+target_compile_options(nibble_ops PRIVATE -fno-trapping-math)
 nibble_room(arch USES tensor)
 nibble_room(model USES ops arch containers tokenizers PRIVATE nlohmann_json::nlohmann_json)
 nibble_room(calibrate USES model PRIVATE nlohmann_json::nlohmann_json)
