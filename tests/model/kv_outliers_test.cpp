@@ -46,7 +46,7 @@ struct Weights final : WeightSource {
   std::map<std::string, Shape, std::less<>> shapes;
 };
 
-/// In every key head a pair of channels that the position turns together, and one of the values, 30 times as
+/// In every key head a pair of channels that the position turns together, and one of the values, ten times as
 /// large; queries and the output matrix make up for it.
 void plant_outliers(Weights& w, const Hparams& h) {
   constexpr float factor = 10;
