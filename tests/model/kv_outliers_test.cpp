@@ -11,40 +11,14 @@
 
 #include "model/executor.h"
 #include "model/load.h"
+#include "support/changeable_weights.h"
 #include "support/data.h"
 #include "tokenizers/tokenizer.h"
 
 namespace nibble {
 namespace {
 
-/// All weights of a model as f32, to be changed.
-struct Weights final : WeightSource {
-  explicit Weights(const Checkpoint& model) {
-    for (const CanonicalTensor& t : model.tensors()) {
-      std::vector<float>& x = values[t.name];
-      x.resize(static_cast<size_t>(t.shape.elements()));
-      model.read_rows(t, 0, t.shape.rows(), x.data());
-      shapes.emplace(t.name, t.shape);
-    }
-  }
-  std::optional<QTensor> find(std::string_view name) const override {
-    const auto it = values.find(name);
-    if (it == values.end()) return std::nullopt;
-    return encode_nearest(format_of("f32"), shapes.find(name)->second, it->second);
-  }
-  void scale_row(const std::string& name, int64_t row, float factor) {
-    const int64_t cols = shapes.find(name)->second.cols();
-    for (int64_t c = 0; c < cols; ++c) values.at(name)[static_cast<size_t>(row * cols + c)] *= factor;
-  }
-  void scale_column(const std::string& name, int64_t column, float factor) {
-    const Shape& shape = shapes.find(name)->second;
-    for (int64_t r = 0; r < shape.rows(); ++r)
-      values.at(name)[static_cast<size_t>(r * shape.cols() + column)] *= factor;
-  }
-
-  std::map<std::string, std::vector<float>, std::less<>> values;
-  std::map<std::string, Shape, std::less<>> shapes;
-};
+using Weights = test::ChangeableWeights;
 
 /// In every key head a pair of channels that the position turns together, and one of the values, ten times as
 /// large; queries and the output matrix make up for it.

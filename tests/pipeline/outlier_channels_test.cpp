@@ -16,35 +16,14 @@
 #include "model/executor.h"
 #include "model/rewrites/activations.h"
 #include "model/scalable_inputs.h"
+#include "support/changeable_weights.h"
 #include "support/data.h"
 #include "tokenizers/tokenizer.h"
 
 namespace nibble {
 namespace {
 
-/// All weights of a model as f32, to be changed.
-class Weights final : public WeightSource {
- public:
-  explicit Weights(const Checkpoint& model) {
-    for (const CanonicalTensor& t : model.tensors()) {
-      std::vector<float>& x = values[t.name];
-      x.resize(static_cast<size_t>(t.shape.elements()));
-      model.read_rows(t, 0, t.shape.rows(), x.data());
-      shapes.emplace(t.name, t.shape);
-    }
-  }
-  std::optional<QTensor> find(std::string_view name) const override {
-    const auto it = values.find(name);
-    if (it == values.end()) return std::nullopt;
-    const Shape& shape = shapes.find(name)->second;
-    const bool inside = name.starts_with("blk.") && shape.rank() > 1;
-    return encode_nearest(format_of(inside ? format : "f32"), shape, it->second);
-  }
-
-  std::map<std::string, std::vector<float>, std::less<>> values;
-  std::map<std::string, Shape, std::less<>> shapes;
-  std::string format = "f32";  ///< of the layers' matrices
-};
+using Weights = test::ChangeableWeights;
 
 /// The largest magnitude of each channel of what matrices read.
 struct Maxima final : InputObserver {
