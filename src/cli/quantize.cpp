@@ -88,8 +88,8 @@ struct Statistics {
   std::string folder;                   ///< that is not needed any more when the job is done
 };
 
-Statistics statistics(const Options& o, const Recipe& recipe, const Checkpoint& source, const Common& common,
-                      ThreadPool& pool) {
+Statistics statistics(const Options& o, const Recipe& recipe, const Checkpoint& source, Target target,
+                      const Common& common, ThreadPool& pool) {
   const Needs needs = recipe.needs();
   const std::string& text = o.calibration.source;
   if ((o.imatrix.empty() ? 0 : 1) + (o.stats.empty() ? 0 : 1) + (text.empty() ? 0 : 1) > 1)
@@ -103,6 +103,10 @@ Statistics statistics(const Options& o, const Recipe& recipe, const Checkpoint& 
       ActivationScheme::parse(recipe.activations).range != ActivationScheme::Range::fixed)
     return {walk_stats(source, std::move(words), needs, o.output + ".hidden.partial", pool), {}};
   // Static ranges stand at the file's beginning: they must be known before the first weight is written.
+  // What cannot be planned is refused first: the walk may take hours.
+  Recipe plain = recipe;
+  plain.activations.clear();
+  plan_quantization(source, target, plain, walk_stats(source, words, needs, {}, pool));
   const std::string folder = o.output + ".statistics.partial";
   Progress progress(common.progress_style());
   run_calibration(source, words, {folder, needs.hessian, needs.histogram}, pool, progress);
@@ -154,7 +158,7 @@ void quantize(const Options& given, const Common& common) {
                      pool);
     return;
   }
-  const Statistics stats = statistics(o, recipe, source, common, pool);
+  const Statistics stats = statistics(o, recipe, source, target, common, pool);
   run_quantization(plan_quantization(source, target, recipe, stats.source), o, stats.folder, common, pool);
 }
 

@@ -173,6 +173,10 @@ TEST_F(Calibrate, MistakesAreNamed) {
   const std::string imatrix = scratch_.file("imatrix.gguf");
   expect_error(quantize({"--imatrix", imatrix, "--solver", "gptq"}), 4, "needs the Hessian");
   expect_error(quantize({"--imatrix", imatrix, "--calibrate", text_}), 2, "sources of the same thing");
+  expect_error(quantize({"--activations", "int8:static", "--calibrate", text_, "--length", "16", "--tensor",
+                         "blk.0.ffn_down=q4_k"}),
+               4, "do not fit");
+  EXPECT_FALSE(fs::exists(scratch_.path() / "out.gguf.statistics.partial"));
   expect_error(quantize({"--stats", scratch_.file("absent")}), 3, "absent holds no statistics.json");
   expect_error(quantize({"--imatrix", scratch_.file("source/model.safetensors")}), 3, "model.safetensors");
   fs::create_directories(scratch_.path() / "mine");
