@@ -1,0 +1,42 @@
+#include "base/huge_memory.h"
+
+#include <gtest/gtest.h>
+
+#include <cstdint>
+#include <vector>
+
+namespace nibble {
+namespace {
+
+TEST(HugeMemory, PartsAreZeroAlignedAndApart) {
+  HugeMemory memory;
+  std::vector<std::shared_ptr<std::byte>> parts;
+  const size_t sizes[] = {1, 64, 100, size_t{3} << 20, 65, size_t{70} << 20, 0, 4096};
+  for (const size_t bytes : sizes) {
+    parts.push_back(memory.take(bytes));
+    ASSERT_EQ(reinterpret_cast<uintptr_t>(parts.back().get()) % 64, 0u) << bytes;
+    for (size_t i = 0; i < bytes; ++i) ASSERT_EQ(parts.back().get()[i], std::byte{0}) << bytes << " " << i;
+    std::fill_n(parts.back().get(), bytes, static_cast<std::byte>(parts.size()));
+  }
+  for (size_t p = 0; p < parts.size(); ++p) {
+    for (size_t i = 0; i < sizes[p]; ++i) ASSERT_EQ(parts[p].get()[i], static_cast<std::byte>(p + 1));
+  }
+}
+
+TEST(HugeMemory, PartsOutliveIt) {
+  std::shared_ptr<std::byte> first, second;
+  {
+    HugeMemory memory;
+    first = memory.take(1000);
+    second = memory.take(1000);
+  }
+  first.get()[999] = std::byte{7};
+  first.reset();
+  second.get()[999] = std::byte{9};
+  EXPECT_EQ(second.get()[999], std::byte{9});
+}
+
+TEST(HugeMemory, TheSystemSaysWhatIsThere) { EXPECT_GT(available_memory(), size_t{1} << 20); }
+
+}  // namespace
+}  // namespace nibble
