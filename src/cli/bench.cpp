@@ -62,13 +62,16 @@ Cost cost_of(const Program& program, const Hparams& h) {
 /// One thing that is timed: tokens a second, ours and the peer's in turns.
 struct Series {
   std::string name;
-  double bound = 0;  ///< tokens a second that the machine allows
+  double cost = 0;  ///< of a token, in what bounds it: bytes, or operations of the matrix unit
+  const std::vector<double>* bound = nullptr;  ///< how much of it the machine does in a second, once a round
   std::string bound_by;
   std::vector<double> ours, peers;
 
+  /// Of what the machine allows.
+  double fraction() const { return median(ours) * cost / median(*bound); }
   Json json() const {
     Json j{{"name", name}, {"tokens_per_second", median(ours)}, {"runs", ours}};
-    j["bound"] = {{"tokens_per_second", bound}, {"by", bound_by}, {"fraction", median(ours) / bound}};
+    j["bound"] = {{"tokens_per_second", median(*bound) / cost}, {"by", bound_by}, {"fraction", fraction()}};
     if (!peers.empty()) {
       j["peer"] = {
           {"tokens_per_second", median(peers)}, {"runs", peers}, {"ratio", median(ours) / median(peers)}};
@@ -185,8 +188,9 @@ void bench(Options o, const Common& common) {
   Bench run(o, program, pool);
   const double load = seconds_since(start);
 
-  const double bandwidth = read_bandwidth(pool);
-  const MatrixPeak peak = matrix_peak(pool);
+  // What others on the machine leave of it changes: measured in every round.
+  std::vector<double> bandwidth, peak;
+  std::string_view peak_unit;
   const Cost cost = cost_of(program, checkpoint.hparams());
   const double kv_row = program.cache(1, o.kv).bytes_per_token();
   const auto depth = static_cast<double>(o.depth);
@@ -198,21 +202,27 @@ void bench(Options o, const Common& common) {
   std::vector<Series> all;
   if (o.prompt > 0)
     all.push_back({fmt::format("{} {}", program.encoder ? "encode" : "prefill", o.prompt),
-                   peak.flops / 2 / (cost.products + attention),
+                   2 * (cost.products + attention),
+                   &peak,
                    "matrix peak",
                    {},
                    {}});
   if (o.tokens > 0) {
     all.push_back({o.together > 1 ? fmt::format("decode {} x {}", o.together, o.tokens)
                                   : fmt::format("decode {}", o.tokens),
-                   bandwidth / (cost.bytes / static_cast<double>(o.together) +
-                                kv_row * (depth + 0.5 * static_cast<double>(o.tokens))),
+                   cost.bytes / static_cast<double>(o.together) +
+                       kv_row * (depth + 0.5 * static_cast<double>(o.tokens)),
+                   &bandwidth,
                    "read bandwidth",
                    {},
                    {}});
   }
   for (int i = 0; i < o.repeat; ++i) {
     size_t s = 0;
+    bandwidth.push_back(read_bandwidth(pool));
+    const MatrixPeak unit = matrix_peak(pool);
+    peak.push_back(unit.flops);
+    peak_unit = unit.unit;
     if (o.prompt > 0) {
       all[s].ours.push_back(program.encoder ? run.encode() : run.prefill());
       if (!o.peer.empty()) all[s].peers.push_back(peer_rate(o, pool.threads(), o.prompt, 0));
@@ -234,9 +244,9 @@ void bench(Options o, const Common& common) {
            {"kv_bytes_per_token", kv_row},
            {"activations", plan ? plan->scheme.to_string() : "float"},
            {"load_seconds", load},
-           {"read_bytes_per_second", bandwidth},
-           {"peak_flops", peak.flops},
-           {"peak_unit", peak.unit},
+           {"read_bytes_per_second", median(bandwidth)},
+           {"peak_flops", median(peak)},
+           {"peak_unit", peak_unit},
            {"bytes_per_token", cost.bytes},
            {"products_per_token", cost.products}};
     for (const Series& s : all) j["results"].push_back(s.json());
@@ -244,11 +254,11 @@ void bench(Options o, const Common& common) {
     return;
   }
   fmt::print("{}: {} level, {} threads; read {:.1f} GB/s; {} {:.2f} TFLOP/s; loaded in {}\n", o.model,
-             isa_name(isa_level()), pool.threads(), bandwidth / 1e9, peak.unit, peak.flops / 1e12,
+             isa_name(isa_level()), pool.threads(), median(bandwidth) / 1e9, peak_unit, median(peak) / 1e12,
              human_seconds(load));
   for (const Series& s : all) {
-    fmt::print("{:<14} {:>9.2f} tokens/s  {:>5.2f} of the {}", s.name, median(s.ours),
-               median(s.ours) / s.bound, s.bound_by);
+    fmt::print("{:<14} {:>9.2f} tokens/s  {:>5.2f} of the {}", s.name, median(s.ours), s.fraction(),
+               s.bound_by);
     if (!s.peers.empty())
       fmt::print("  peer {:>8.2f}  ratio {:.2f}", median(s.peers), median(s.ours) / median(s.peers));
     fmt::print("\n");

@@ -22,13 +22,15 @@ double read_bandwidth(ThreadPool& pool, size_t bytes) {
   constexpr size_t piece = size_t{1} << 20;
   constexpr int passes = 5;
   const size_t pieces = std::max<size_t>(bytes / piece, 1);
-  std::vector<std::byte> buffer(pieces * piece, std::byte{1});
+  HugeMemory memory;
+  const std::shared_ptr<std::byte> buffer = memory.take(pieces * piece);
+  pool.parallel_for(pieces, [&](size_t p) { std::memset(buffer.get() + p * piece, 1, piece); });
   std::vector<uint64_t> sums(pieces);
   const CpuKernels& cpu = cpu_kernels();
   double best = 0;
   for (int i = 0; i < passes; ++i) {
     const double t = seconds_of([&] {
-      pool.parallel_for(pieces, [&](size_t p) { sums[p] = cpu.read(buffer.data() + p * piece, piece); });
+      pool.parallel_for(pieces, [&](size_t p) { sums[p] = cpu.read(buffer.get() + p * piece, piece); });
     });
     best = std::max(best, static_cast<double>(pieces * piece) / t);
   }
