@@ -23,6 +23,9 @@ struct TokenTile {
 struct WeightTile {
   uint16_t v[16 * 32];
 };
+struct LaneSum {
+  float v;
+};
 
 // Of weights: less than this is not worth waking a thread for.
 constexpr int64_t serial_bytes = 24 * 1024;
@@ -36,14 +39,13 @@ void dot_product(const Matrix& w, const KernelRow& row, const CpuKernels& cpu, c
   if (!row.floats) {
     const int64_t units = (k + unit_weights - 1) / unit_weights;
     auto* rounded = scratch<RoundedUnit>(static_cast<size_t>(p.m * units) * sizeof(RoundedUnit));
-    cpu.round({p.x, p.m, k, row.bias, rounded});
+    cpu.round({p.x, p.m, k, row.bias, rounded, units, 1});
     x = rounded;
   }
   const int64_t row_bytes = std::max<int64_t>(1, static_cast<int64_t>(w.tensor().bytes()) / w.rows());
   const int64_t all_bytes = p.n * row_bytes;
   const int64_t piece = std::clamp(all_bytes / (4 * pool.threads()), least_piece, most_piece);
-  // Some kernels take 32 rows at once where there are several tokens.
-  const int64_t step = (std::max<int64_t>(1, piece / row_bytes) + 31) / 32 * 32;
+  const int64_t step = std::max<int64_t>(1, piece / row_bytes);
   const auto work = [&](size_t i) {
     const int64_t begin = static_cast<int64_t>(i) * step;
     row.dot({w.planes(), p.first + begin, std::min(step, p.n - begin), k, x, p.m, p.y + begin, p.y_stride});
@@ -53,6 +55,43 @@ void dot_product(const Matrix& w, const KernelRow& row, const CpuKernels& cpu, c
     for (size_t i = 0; i < pieces; ++i) work(i);
   } else {
     pool.parallel_for(pieces, work);
+  }
+}
+
+// Their sums for 64 rows stay in the second-level cache.
+constexpr int64_t most_lane_tokens = 512;
+
+/// Weights in lanes, any number of tokens: products of whole numbers.
+void lane_product(const Matrix& w, const CpuKernels& cpu, const Product& p, ThreadPool& pool) {
+  const LaneRow& row = *w.lanes();
+  const int64_t k = w.cols(), units = (k + unit_weights - 1) / unit_weights;
+  const int64_t all_bytes = p.n * std::max<int64_t>(1, static_cast<int64_t>(w.tensor().bytes()) / w.rows());
+  const int64_t chunks = (p.n + most_lane_rows - 1) / most_lane_rows;
+  const int64_t pieces = std::min(chunks, 16 * static_cast<int64_t>(pool.threads()));
+  for (int64_t begin = 0; begin < p.m; begin += most_lane_tokens) {
+    const int64_t m = std::min(most_lane_tokens, p.m - begin);
+    const float* x = p.x + begin * k;
+    float* y = p.y + begin * p.y_stride;
+    auto* rounded = scratch<RoundedUnit>(static_cast<size_t>(m * units) * sizeof(RoundedUnit));
+    const auto round = [&](size_t at) {
+      const int64_t i = static_cast<int64_t>(at) * 16;
+      cpu.round({x + i * k, std::min<int64_t>(16, m - i), k, row.bias, rounded + i, 1, m});
+    };
+    const auto work = [&](size_t at) {
+      const auto i = static_cast<int64_t>(at);
+      const int64_t first = chunks * i / pieces * most_lane_rows;
+      const int64_t n = std::min(p.n, chunks * (i + 1) / pieces * most_lane_rows) - first;
+      auto* sums = scratch<LaneSum>(static_cast<size_t>(m * most_lane_rows) * sizeof(float));
+      row.product({w.lanes_at(p.first + first), n, k, rounded, m, &sums->v, y + first, p.y_stride});
+    };
+    const auto groups = static_cast<size_t>((m + 15) / 16);
+    if (all_bytes * m <= serial_bytes) {
+      for (size_t i = 0; i < groups; ++i) round(i);
+      for (int64_t i = 0; i < pieces; ++i) work(static_cast<size_t>(i));
+    } else {
+      pool.parallel_for(groups, round);
+      pool.parallel_for(static_cast<size_t>(pieces), work);
+    }
   }
 }
 
@@ -110,6 +149,11 @@ void tile_product(const Matrix& w, const KernelRow& row, const CpuKernels& cpu, 
 
 const char* fast_matmul(const Matrix& w, const Product& p, ThreadPool& pool) {
   const CpuKernels& cpu = cpu_kernels();
+  // Experts of a stack may begin anywhere.
+  if (w.lanes() != nullptr && p.first % 16 == 0) {
+    lane_product(w, cpu, p, pool);
+    return w.lanes()->name;
+  }
   const KernelRow& row = kernel_for(w.word(), w.cols(), isa_level());
   if (cpu.tiles.run != nullptr && p.m >= cpu.tiles.from) {
     tile_product(w, row, cpu, p, pool);

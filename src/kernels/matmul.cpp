@@ -108,13 +108,66 @@ void Matrix::keep_decoded(ThreadPool& pool) {
   decoded_ = all->data();
 }
 
+namespace {
+
+constexpr int64_t lane_rows = 16;
+
+int64_t lane_group_bytes(const LaneRow& row, int64_t cols) {
+  return (cols + unit_weights - 1) / unit_weights * row.unit_bytes;
+}
+
+const LaneRow* find_lanes(std::string_view word, int64_t cols) {
+  const CpuKernels& kernels = cpu_kernels();
+  for (int i = 0; i < kernels.lane_count; ++i) {
+    const LaneRow& row = kernels.lanes[i];
+    if (word == row.format && cols > 0 && cols % row.cols_multiple == 0) return &row;
+  }
+  return nullptr;
+}
+
+}  // namespace
+
+size_t Matrix::arranged_bytes() const noexcept {
+  const LaneRow* row = decoded_ == nullptr ? find_lanes(word_, cols_) : nullptr;
+  if (row == nullptr) return 0;
+  return static_cast<size_t>((rows_ + lane_rows - 1) / lane_rows * lane_group_bytes(*row, cols_));
+}
+
+bool Matrix::arrange(HugeMemory& memory, ThreadPool& pool) {
+  const size_t bytes = arranged_bytes();
+  if (bytes == 0) return false;
+  const LaneRow* row = find_lanes(word_, cols_);
+  arranged_ = memory.take(bytes);
+  // Pages are touched first by the thread that fills them.
+  constexpr int64_t groups = 4;
+  const int64_t step = groups * lane_rows, group_bytes = lane_group_bytes(*row, cols_);
+  pool.parallel_for(static_cast<size_t>((rows_ + step - 1) / step), [&](size_t i) {
+    const int64_t first = static_cast<int64_t>(i) * step;
+    row->arrange({planes(), first, std::min(step, rows_ - first), cols_,
+                  arranged_.get() + static_cast<int64_t>(i) * groups * group_bytes});
+  });
+  lanes_ = row;
+  return true;
+}
+
+const std::byte* Matrix::lanes_at(int64_t first) const noexcept {
+  return arranged_.get() + first / lane_rows * lane_group_bytes(*lanes_, cols_);
+}
+
 const CpuKernels& cpu_kernels(IsaLevel level) {
   switch (level) {
 #if defined(__x86_64__)
     case IsaLevel::avx2:
       return cpu_avx2;
-    case IsaLevel::avx512:
-      return isa_has_vnni() ? cpu_avx512_vnni : cpu_avx512;
+    case IsaLevel::avx512: {
+      static const CpuKernels vnni = [] {
+        CpuKernels k = cpu_avx512_vnni;
+        k.lanes = lanes_vnni;
+        k.lane_count = lanes_vnni_count;
+        return k;
+      }();
+      return isa_has_vnni() ? vnni : cpu_avx512;
+    }
     case IsaLevel::amx: {
       static const CpuKernels amx = [] {
         CpuKernels k = cpu_avx512_vnni;

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "base/huge_memory.h"
 #include "base/pool.h"
 #include "formats/format.h"
 #include "kernels/cpu/kernel.h"
@@ -15,7 +16,8 @@ namespace nibble {
 /// How a product may round.
 enum class Precision : uint8_t {
   exact,  ///< f32 activations and sums in a fixed order: the same bits at every level and in every batch
-  fast    ///< activations rounded to 8 bits (few tokens) or bf16 (many), weights to bf16 (many), sums in f32
+  fast    ///< activations rounded to 8 bits or bf16, weights to bf16 (many tokens), sums in f32: see
+          ///< docs/kernels.md
 };
 
 /// A weight tensor ready for products: any format, seen as rows() x cols(). A stack of matrices
@@ -39,6 +41,16 @@ class Matrix {
   void keep_decoded(ThreadPool& pool);
   /// All rows as f32, cols() apart, where they exist in memory; else null.
   const float* decoded() const noexcept { return decoded_; }
+  /// Puts a copy of the weights into lanes for Precision::fast, where the level in use has a kernel for that.
+  /// Returns whether it did: what the tensor shows is then read for nothing but decode_rows. Throws
+  /// std::bad_alloc.
+  bool arrange(HugeMemory& memory, ThreadPool& pool);
+  /// Bytes that arrange takes; 0 where it would do nothing.
+  size_t arranged_bytes() const noexcept;
+  /// Null unless arranged.
+  const LaneRow* lanes() const noexcept { return lanes_; }
+  /// Rows from `first`, a multiple of 16, in lanes.
+  const std::byte* lanes_at(int64_t first) const noexcept;
   Precision precision() const noexcept { return precision_; }
   void set_precision(Precision precision) noexcept { precision_ = precision; }
   /// Starts of the format's planes.
@@ -63,6 +75,8 @@ class Matrix {
   std::string word_;
   const float* decoded_ = nullptr;
   std::shared_ptr<const std::vector<float>> kept_;
+  const LaneRow* lanes_ = nullptr;
+  std::shared_ptr<std::byte> arranged_;
 };
 
 /// The kernels of the level in use.

@@ -11,6 +11,10 @@ std::optional<QTensor> CheckpointWeights::find(std::string_view name) const {
   return stored->weights();
 }
 
+void CheckpointWeights::release(std::string_view name) const {
+  if (const CanonicalTensor* tensor = checkpoint_.find(name); tensor != nullptr) checkpoint_.release(*tensor);
+}
+
 Program load_program(const Checkpoint& checkpoint, ThreadPool& pool, const BuildOptions& options) {
   for (const CanonicalTensor& t : checkpoint.tensors()) {
     if (t.experts > 0 && !t.scale.empty())

@@ -299,6 +299,8 @@ class Builder {
 
 }  // namespace
 
+void WeightSource::release(std::string_view) const {}
+
 KvCache Program::cache(int64_t capacity, std::string_view words) const {
   const KvStorages storages = KvStorages::parse(words);
   if (!integer_kv) return KvCache(kv, capacity, storages);
@@ -311,6 +313,30 @@ KvCache Program::cache(int64_t capacity, std::string_view words) const {
   const KvStorage whole{&integer_kv_format, false};
   return KvCache(kv, capacity, {whole, whole});
 }
+
+namespace {
+
+/// Puts what products read into the order they read it in, if there is memory for a copy.
+void arrange_weights(const Program& program, const std::set<const Weight*>& unread,
+                     const WeightSource& source, ThreadPool& pool) {
+  std::set<const Weight*> read;
+  size_t bytes = 0;
+  for (const Node& node : program.nodes) {
+    if (!node.op->products) continue;
+    for (const auto& w : node.weights) {
+      if (w == nullptr || !w->matrix || unread.contains(w.get()) || !read.insert(w.get()).second) continue;
+      bytes += w->matrix->arranged_bytes();
+    }
+  }
+  // What is mapped counts as available: it can leave.
+  if (bytes > available_memory() / 5 * 4) return;
+  HugeMemory memory;
+  for (const Weight* w : read) {
+    if (w->matrix->arrange(memory, pool)) source.release(w->name);
+  }
+}
+
+}  // namespace
 
 Program build_program(const Arch& arch, const Hparams& hparams, const WeightSource& source, ThreadPool& pool,
                       const BuildOptions& options) {
@@ -336,6 +362,7 @@ Program build_program(const Arch& arch, const Hparams& hparams, const WeightSour
         ((keep_all && !fast(*w->matrix)) || w->matrix->wants_decoded()))
       w->matrix->keep_decoded(pool);
   }
+  if (options.precision == Precision::fast) arrange_weights(program, unread, source, pool);
   return program;
 }
 

@@ -15,6 +15,8 @@ namespace nibble {
 struct WeightSource {
   virtual ~WeightSource() = default;
   virtual std::optional<QTensor> find(std::string_view canonical_name) const = 0;
+  /// The bytes that find() showed will hardly be read again: they may leave memory until they are.
+  virtual void release(std::string_view canonical_name) const;
 };
 
 /// A model as a list of operations on numbered slots, each slot written once. Built from an architecture's

@@ -25,6 +25,14 @@ Matrix weights(const std::string& word, Shape shape, uint64_t seed = 1) {
   return w;
 }
 
+/// The same in lanes, where the level in use has them.
+Matrix arranged(Matrix w) {
+  ThreadPool pool(2);
+  HugeMemory memory;
+  w.arrange(memory, pool);
+  return w;
+}
+
 struct KeepLevel {
   IsaLevel level = isa_level();
   ~KeepLevel() { set_isa_level(level); }
@@ -141,7 +149,39 @@ TEST(FastMatmul, EveryLineAgreesWithDecode) {
         SCOPED_TRACE(fmt::format("{} {} m {} n {} k {}", isa_name(level), word, s.m, s.n, s.k));
         run(w, s.m);
         if (HasFatalFailure()) return;
+        run(arranged(w), s.m);
+        if (HasFatalFailure()) return;
       }
+    }
+  }
+}
+
+TEST(FastMatmul, FormatsWithLanesUseThem) {
+  const KeepLevel keep;
+  for (const IsaLevel level : isa_levels()) {
+    set_isa_level(level);
+    const CpuKernels& cpu = cpu_kernels();
+    for (int i = 0; i < cpu.lane_count; ++i) {
+      const Matrix w = arranged(weights(cpu.lanes[i].format, {48, 256}));
+      ASSERT_NE(w.lanes(), nullptr) << cpu.lanes[i].name;
+      for (const int64_t m : {1, 40}) {
+        run(w, m);
+        EXPECT_STREQ(last_kernel(), cpu.lanes[i].name);
+      }
+    }
+  }
+}
+
+// Parts of a tensor that begin between lanes are read as they are stored.
+TEST(FastMatmul, SlicesOfArrangedRows) {
+  const Matrix w = arranged(weights("q4_k", {80, 256}));
+  ThreadPool pool(2);
+  for (const int64_t first : {0, 16, 20, 48}) {
+    for (const int64_t m : {1, 5, 20}) {
+      const auto x = gaussian(m * 256, 3);
+      std::vector<float> y(static_cast<size_t>(25 * m));
+      matmul(w, first, 25, x.data(), m, y.data(), 25, pool);
+      check(w, first, 25, m, x, y);
     }
   }
 }
@@ -190,9 +230,10 @@ TEST(FastMatmul, SeveralTokensMeetManyRows) {
       if (cols % 256 != 0 && !short_blocks) continue;
       if (cols % 128 != 0 && std::string(word) == "int4:g128") continue;
       if (cols % 256 != 0 && std::string(word) == "iq4_xs") continue;
-      const Matrix w = weights(word, {51, cols});
+      const Matrix rows = weights(word, {51, cols});
       for (const IsaLevel level : isa_levels()) {
         set_isa_level(level);
+        const Matrix w = arranged(rows);
         for (const int64_t m : {3, 4, 5, 6, 7, 8, 9, 12, 15}) {
           SCOPED_TRACE(fmt::format("{} {} {} columns, {} tokens", isa_name(level), word, cols, m));
           const auto x = gaussian(m * cols, 7);
@@ -208,13 +249,15 @@ TEST(FastMatmul, SeveralTokensMeetManyRows) {
 
 TEST(FastMatmul, NothingOutsideOfTheResultIsWritten) {
   ThreadPool pool(1);
-  const Matrix w = weights("q8_0", {5, 64});
-  for (const int64_t m : {1, 3, 6, 18, 70}) {
-    const auto x = gaussian(m * 64, 3);
-    std::vector<float> y(static_cast<size_t>(9 * m), 7.0f);
-    matmul(w, 0, 5, x.data(), m, y.data(), 9, pool);
-    for (int64_t i = 0; i < m; ++i) {
-      for (int64_t j = 5; j < 9; ++j) ASSERT_EQ(y[size_t(9 * i + j)], 7.0f) << m << " tokens";
+  const Matrix rows = weights("q8_0", {5, 64});
+  for (const Matrix& w : {rows, arranged(rows)}) {
+    for (const int64_t m : {1, 3, 6, 18, 70}) {
+      const auto x = gaussian(m * 64, 3);
+      std::vector<float> y(static_cast<size_t>(9 * m), 7.0f);
+      matmul(w, 0, 5, x.data(), m, y.data(), 9, pool);
+      for (int64_t i = 0; i < m; ++i) {
+        for (int64_t j = 5; j < 9; ++j) ASSERT_EQ(y[size_t(9 * i + j)], 7.0f) << m << " tokens";
+      }
     }
   }
 }
@@ -225,8 +268,8 @@ TEST(FastMatmul, NanAndInfinityReachTheResult) {
   for (const IsaLevel level : isa_levels()) {
     set_isa_level(level);
     for (const char* word : {"q4_0", "q4_k", "f16"}) {
-      const Matrix w = weights(word, {4, 256});
-      for (const int64_t m : {1, 20}) {
+      const Matrix w = arranged(weights(word, {4, 256}));
+      for (const int64_t m : {1, 3, 20}) {
         for (const float bad : {NAN, std::numeric_limits<float>::infinity()}) {
           auto x = gaussian(m * 256, 3);
           x[100] = bad;

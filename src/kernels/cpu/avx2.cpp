@@ -50,9 +50,9 @@ void round_group(const float* x, int64_t n, int32_t bias, RoundedUnit& out, int6
 }
 
 void round_rows(const RoundTask& t) noexcept {
-  RoundedUnit* out = t.out;
   for (int64_t i = 0; i < t.m; ++i) {
-    for (int64_t begin = 0; begin < t.k; begin += unit_weights, ++out) {
+    RoundedUnit* out = t.out + i * t.token_step;
+    for (int64_t begin = 0; begin < t.k; begin += unit_weights, out += t.unit_step) {
       for (int64_t at = 0; at < unit_weights; at += 32) {
         const int64_t left = t.k - begin - at;
         const int64_t n = left < 0 ? 0 : left > 32 ? 32 : left;

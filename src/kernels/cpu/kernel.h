@@ -39,6 +39,8 @@ struct RoundedUnit {
   int32_t start[16];  ///< of each 16: the same
   float scale[16];    ///< of each 16
   float sum[16];      ///< scale * sum of q, of each 16
+  int32_t start_pair[8];  ///< `start` of each 32; this and the next for lanes only
+  float sum_pair[8];      ///< `sum` of each 32
 };
 constexpr int64_t unit_weights = 256;
 
@@ -49,6 +51,7 @@ struct RoundTask {
   int64_t m, k;
   int32_t bias;
   RoundedUnit* out;
+  int64_t token_step, unit_step;  ///< from a token's unit to that of the next, and to the token's next
 };
 
 /// y[i][j] of few rows of x with rows [first, first + n) of a weight in its own format.
@@ -111,6 +114,36 @@ struct KernelRow {
   void (*run)(const ProductTask&) noexcept;  ///< of the line that takes any format
   void (*dot)(const DotTask&) noexcept;
   void (*panel)(const PanelTask&) noexcept;
+};
+
+/// Rows [first, first + n) of a weight put into lanes of 16 rows: word by word of four bytes, each beside the
+/// same word of the other rows; rows that are missing are zero.
+struct ArrangeTask {
+  const std::byte* const* planes;  ///< of the whole tensor
+  int64_t first, n, k;
+  std::byte* out;  ///< LaneRow::unit_bytes for each 256 columns of 16 rows
+};
+/// y[i][j] of rows of x with n rows that stand in lanes.
+struct LaneTask {
+  const std::byte* w;  ///< of the first row
+  int64_t n, k;
+  const RoundedUnit* x;  ///< [ceil(k / 256), m]
+  int64_t m;
+  float* sums;  ///< memory for m * most_lane_rows of them
+  float* y;     ///< y[i * y_stride + j], j < n
+  int64_t y_stride;
+};
+constexpr int64_t most_lane_rows = 64;
+
+/// A format whose weights are better kept in lanes, in memory of their own, where there is enough.
+struct LaneRow {
+  const char* name;
+  const char* format;
+  int64_t cols_multiple;
+  int32_t bias;  ///< for RoundTask
+  int64_t unit_bytes;
+  void (*arrange)(const ArrangeTask&) noexcept;
+  void (*product)(const LaneTask&) noexcept;
 };
 
 struct TileKernel {
@@ -186,12 +219,17 @@ struct CpuKernels {
   TileKernel tiles;
 
   Int8Kernels int8;
+
+  const LaneRow* lanes = nullptr;
+  int lane_count = 0;
 };
 
 extern const CpuKernels cpu_scalar;
 #if defined(__x86_64__)
 extern const CpuKernels cpu_avx2;
 extern const CpuKernels cpu_avx512;
+extern const LaneRow lanes_vnni[];
+extern const int lanes_vnni_count;
 extern const CpuKernels cpu_avx512_vnni;  ///< AVX-512 with VNNI, BF16, VBMI
 extern const TileKernel amx_tiles;        ///< what AMX has beyond cpu_avx512_vnni
 extern const PeakKernel amx_peak;
