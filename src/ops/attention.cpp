@@ -5,7 +5,7 @@
 #include <limits>
 
 #include "kernels/attend.h"
-#include "ops/head_rotation.h"
+#include "kernels/rotation.h"
 #include "ops/math.h"
 
 namespace nibble {
@@ -40,7 +40,7 @@ void store_rows(const SequenceRows& rows, const KvLayer& kv, const Value& k, con
       const float* x = from.row(row) + head * kv.dim;
       if (!rotated) return x;
       std::copy_n(x, kv.dim, turned.data());
-      head_rotation(kv.dim).turn(turned.data());
+      fixed_rotation(kv.dim).turn(turned.data());
       return turned.data();
     };
     for (int64_t r = 0; r < rows.count; ++r) {
@@ -303,7 +303,7 @@ class FastAttention {
 
 /// Turns all heads of some rows.
 void turn_heads(const Value& v, int64_t dim, bool back, ThreadPool& pool) {
-  const HeadRotation& rotation = head_rotation(dim);
+  const FastRotation<float>& rotation = fixed_rotation(dim);
   parallel_ranges(pool, v.rows, 1 + 16384 / v.cols, [&](int64_t begin, int64_t end) {
     for (float* x = v.row(begin); x < v.row(end); x += dim) {
       if (back) {

@@ -2,25 +2,24 @@
 
 #include <cstdint>
 #include <span>
-#include <vector>
 
 #include "base/pool.h"
+#include "kernels/rotation.h"
 
 namespace nibble {
 
-/// A random orthogonal matrix R of n x n that spreads any single channel over many: random signs, Hadamard's
-/// matrix over the largest power of two that divides n, and a random orthogonal matrix over the odd rest.
-/// The same for the same n and seed, on every machine.
+/// A random orthogonal matrix R of n x n (kernels/rotation.h): random signs, and a random orthogonal matrix
+/// over the odd rest. The same for the same n and seed, on every machine.
 ///
 /// As QuaRot (Ashkboos et al., arXiv 2404.00456) has it, values x that only matrices write and read may be
 /// turned for free: readers W [rows, n], which give x Wᵀ, become W R; writers W [n, cols] become Rᵀ W, their
 /// biases b become b R. An RMS norm between them turns along once its gain is in the readers' columns.
 class Rotation {
  public:
-  /// Throws Error{usage} for n < 1 and for an odd part beyond 4096.
+  /// Throws Error{usage} as odd_part does.
   Rotation(int64_t n, uint64_t seed);
 
-  int64_t size() const noexcept { return n_; }
+  int64_t size() const noexcept { return turn_.size(); }
   /// x [rows, n] becomes x R: readers, looked-up embeddings, biases. Throws Error{bad_input} for another
   /// size.
   void turn_rows(std::span<float> x, ThreadPool& pool) const;
@@ -28,11 +27,7 @@ class Rotation {
   void turn_columns(std::span<float> w, ThreadPool& pool) const;
 
  private:
-  void apply(double* v, double* scratch) const;
-
-  int64_t n_, power_, odd_;
-  std::vector<double> sign_;
-  std::vector<double> mix_;  ///< [odd, odd]
+  FastRotation<double> turn_;
 };
 
 }  // namespace nibble
