@@ -1,7 +1,10 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
+#include <string>
+#include <string_view>
 
 #include "base/pool.h"
 #include "kernels/rotation.h"
@@ -20,6 +23,11 @@ class Rotation {
   Rotation(int64_t n, uint64_t seed);
 
   int64_t size() const noexcept { return turn_.size(); }
+  /// x [n] becomes x R.
+  void turn(float* x) const;
+  /// Columns [first, first + count) of w [n, cols] become those of Rᵀ w.
+  void turn_columns(std::span<float> w, size_t first, size_t count) const;
+
   /// x [rows, n] becomes x R: readers, looked-up embeddings, biases. Throws Error{bad_input} for another
   /// size.
   void turn_rows(std::span<float> x, ThreadPool& pool) const;
@@ -28,6 +36,20 @@ class Rotation {
 
  private:
   FastRotation<double> turn_;
+};
+
+constexpr std::string_view rotation_summary =
+    "the model turned by a random orthogonal matrix, its function kept: no channel stands out any more; "
+    "needs "
+    "no data; rotate:seed=7 draws another (arXiv 2404.00456)";
+
+/// How a recipe asks for a rotation, in a word: `rotate[:seed=N]`.
+struct RotationWord {
+  uint64_t seed = 0;
+
+  /// Nothing for a word that begins otherwise. Throws Error{usage} for options that it does not have.
+  static std::optional<RotationWord> parse(std::string_view word);
+  std::string to_string() const;
 };
 
 }  // namespace nibble
