@@ -16,7 +16,8 @@ class CheckpointWeights final : public WeightSource {
 };
 
 /// The program of a checkpoint. Weights stay in the mapped files where their bytes can be used as they are.
-/// Throws like build_program.
+/// Inputs that the checkpoint's weights want turned are, whatever the options say. Throws like build_program
+/// and turned_inputs.
 Program load_program(const Checkpoint& checkpoint, ThreadPool& pool, const BuildOptions& options = {});
 
 }  // namespace nibble

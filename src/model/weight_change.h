@@ -20,6 +20,8 @@ class WeightChange {
   virtual std::string note(const CanonicalTensor& t) const = 0;
   /// Rows of a tensor that it touches, as Checkpoint::read_rows gives them.
   virtual void read_rows(const CanonicalTensor& t, int64_t row, int64_t n, float* out) const = 0;
+  /// Names of matrices whose columns it turns, so that their inputs must be as well (ops/turn.h).
+  virtual std::vector<std::string> turned_inputs() const { return {}; }
   /// Lets go of what is kept of the tensor.
   virtual void release(const CanonicalTensor& t) const noexcept = 0;
   /// Bound on the memory that is kept.

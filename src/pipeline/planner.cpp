@@ -4,6 +4,7 @@
 #include <set>
 
 #include "methods/transforms/channel_transform.h"
+#include "model/activation_note.h"
 #include "model/weight_change.h"
 #include "pipeline/mix.h"
 
@@ -306,6 +307,12 @@ QuantizationPlan plan_quantization(const Checkpoint& source, Target target, cons
 
 QuantizationPlan plan_conversion(const Checkpoint& source, Target target, const Format* type) {
   ExportPlan file = plan_export(source, target, float_choice(type), converted_file_type(source, type), type);
+  // What the weights want done to their inputs goes with them.
+  if (const std::vector<std::string> turned = turned_inputs(source); !turned.empty()) {
+    const ActivationPlan floats{ActivationScheme::parse("float"), {}, {}};
+    record(file, std::string(activation_note_key),
+           activation_note(activation_plan(source).value_or(floats), turned));
+  }
   Recipe recipe;
   recipe.type = type == nullptr ? "float" : type->spec().to_string();
   Ledger ledger;

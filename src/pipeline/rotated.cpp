@@ -4,7 +4,9 @@
 #include <map>
 
 #include "arch/residual.h"
+#include "model/activation_note.h"
 #include "model/weight_change.h"
+#include "ops/activation_scheme.h"
 #include "pipeline/made_matrices.h"
 
 namespace nibble {
@@ -21,6 +23,7 @@ struct Turn {
   /// Turns every run of its size among the columns [first_column, end_column).
   const Rotation* columns = nullptr;
   int64_t first_column = 0, end_column = 0;
+  const FastRotation<float>* online = nullptr;  ///< turns all columns: as the model runs, their input too
   /// The same of rows.
   const Rotation* rows = nullptr;
   int64_t first_row = 0, end_row = 0;
@@ -41,6 +44,7 @@ class Rotated final : public WeightChange {
       Turn turn = turn_of(t);
       if (!turn.note.empty()) add(t, std::move(turn));
     }
+    if (word.online) require_down_projections();
     // An output matrix that the embedding stands in for as yet.
     if (model.hparams().tied) turns_["output.weight"] = reader(output_gain(), model.hparams().hidden);
   }
@@ -53,6 +57,15 @@ class Rotated final : public WeightChange {
   }
   uint64_t memory() const noexcept override { return std::min(most_, std::max(kept_bytes, 2 * largest_)); }
   void release(const CanonicalTensor& t) const noexcept override { whole_.release(t.name); }
+  std::vector<std::string> turned_inputs() const override {
+    std::vector<std::string> names;
+    for (const CanonicalTensor& t : model_.tensors()) {
+      const auto it = turns_.find(t.name);
+      if (it != turns_.end() && it->second.online != nullptr)
+        names.push_back(t.name.substr(0, t.name.rfind('.')));
+    }
+    return names;
+  }
 
   void read_rows(const CanonicalTensor& t, int64_t row, int64_t n, float* out) const override {
     const Turn& turn = turns_.at(t.name);
@@ -97,6 +110,7 @@ class Rotated final : public WeightChange {
 
   static void turn_row(const Turn& turn, float* x, int64_t cols) {
     for (int64_t c = 0; turn.gain != nullptr && c < cols; ++c) x[c] *= (*turn.gain)[static_cast<size_t>(c)];
+    if (turn.online != nullptr) turn.online->turn(x);
     if (turn.columns == nullptr) return;
     for (int64_t c = turn.first_column; c < turn.end_column; c += turn.columns->size())
       turn.columns->turn(x + c);
@@ -163,7 +177,27 @@ class Rotated final : public WeightChange {
       turn.columns = &head_;
       turn.end_column = t.shape.cols();
     }
+    if (t.role == Role::ffn_down && word_.online) {
+      turn.online = &fixed_rotation(t.shape.cols());
+      turn.note += ", its input at run time";
+    }
     return turn;
+  }
+
+  void require_down_projections() const {
+    if (turned_inputs().empty()) {
+      throw Error(
+          ErrorKind::unsupported,
+          fmt::format("{}: rotate:online turns the inputs of down projections, but experts have theirs "
+                      "in stacks, whose inputs nibble does not round",
+                      model_.path()),
+          "--with rotate");
+    }
+    if (!nibble::turned_inputs(model_).empty()) {
+      throw Error(ErrorKind::unsupported,
+                  fmt::format("{}: the inputs of its down projections are turned already", model_.path()),
+                  "--with rotate");
+    }
   }
 
   std::string output_gain() const { return model_.arch().final_norm ? "output_norm.weight" : ""; }
@@ -228,6 +262,11 @@ Checkpoint rotated(const Checkpoint& model, const RotationWord& word, ThreadPool
 
 Checkpoint recipe_source(const Checkpoint& model, const Recipe& recipe, ThreadPool& pool) {
   const std::optional<RotationWord> word = recipe.rotation();
+  if (word && word->online && !recipe.activations.empty() &&
+      ActivationScheme::parse(recipe.activations).integer_only)
+    throw Error(ErrorKind::usage,
+                "inputs are not turned in whole numbers: integer-only knows no rotate:online",
+                "--with rotate");
   return word ? rotated(model, *word, pool) : model;
 }
 

@@ -14,8 +14,12 @@ namespace nibble {
 /// that writes to the stream all rows are needed at once, which are kept while they are in use (two such
 /// matrices, or 128 MiB).
 ///
+/// With RotationWord::online the columns of down projections are turned by the fixed rotation of their width,
+/// and turned_inputs() names them: only a runtime that turns their inputs can run the model.
+///
 /// The pool must outlive it. Throws Error{unsupported} as residual_stream does, for a source that is
-/// quantized already, and for sizes that no rotation has.
+/// quantized already or has turned inputs already, and for mixtures of experts whose inputs are to be turned;
+/// Error{usage} for sizes that no rotation has.
 Checkpoint rotated(const Checkpoint& model, const RotationWord& word, ThreadPool& pool);
 
 /// What a recipe quantizes, and collects statistics of: the model, rotated if it says so. Throws as

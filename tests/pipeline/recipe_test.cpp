@@ -62,10 +62,11 @@ TEST(Recipe, TellsWhatItNeedsToKnow) {
 TEST(Recipe, ARotationStandsFirstAndNeedsNothing) {
   Recipe r;
   EXPECT_FALSE(r.rotation());
-  r.with = {"rotate:seed=12"};
+  r.with = {"rotate:online:seed=12"};
   ASSERT_TRUE(r.rotation());
+  EXPECT_TRUE(r.rotation()->online);
   EXPECT_EQ(r.rotation()->seed, 12u);
-  EXPECT_EQ(r.rotation()->to_string(), "rotate:seed=12");
+  EXPECT_EQ(r.rotation()->to_string(), "rotate:online:seed=12");
   EXPECT_FALSE(r.needs().any());
   r.with = {"rotate", "awq"};
   EXPECT_EQ(r.rotation()->to_string(), "rotate");
@@ -74,7 +75,7 @@ TEST(Recipe, ARotationStandsFirstAndNeedsNothing) {
     r.with = {word};
     EXPECT_THROW(r.rotation(), Error) << word;
   }
-  r.with = {"rotate", "rotate:seed=1"};
+  r.with = {"rotate", "rotate:online"};
   EXPECT_THROW(r.needs(), Error);
 }
 

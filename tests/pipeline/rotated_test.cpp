@@ -194,7 +194,7 @@ TEST_F(RotatedTest, WhatCannotBeIsRefused) {
   Recipe late = rotating();
   late.with = {"awq", "rotate"};
   EXPECT_TRUE(refused(c, late).says("does not stand first"));
-  EXPECT_TRUE(refused(c, rotating("f32", "rotate:seed=x")).says("rotate[:seed=N]"));
+  EXPECT_TRUE(refused(c, rotating("f32", "rotate:seed=x")).says("rotate[:online][:seed=N]"));
   EXPECT_TRUE(refused(c, rotating("f32", "rotate:twice")).says("twice"));
   EXPECT_TRUE(test::thrown_by([&] {
                 rotated(recipe_source(c, rotating(), pool_), {}, pool_);

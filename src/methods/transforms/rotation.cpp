@@ -90,17 +90,19 @@ std::optional<RotationWord> RotationWord::parse(std::string_view word) {
     constexpr std::string_view seed = "seed=";
     const char* end = option.data() + option.size();
     const char* at = option.data() + std::min(option.size(), seed.size());
-    if (const auto [last, error] = std::from_chars(at, end, r.seed);
-        !option.starts_with(seed) || error != std::errc{} || last != end) {
+    if (option == "online") {
+      r.online = true;
+    } else if (const auto [last, error] = std::from_chars(at, end, r.seed);
+               !option.starts_with(seed) || error != std::errc{} || last != end) {
       throw Error(ErrorKind::usage, fmt::format("'{}' does not say how to rotate: '{}'", word, option),
-                  "rotate[:seed=N]");
+                  "rotate[:online][:seed=N]");
     }
   }
   return r;
 }
 
 std::string RotationWord::to_string() const {
-  std::string word = "rotate";
+  std::string word = online ? "rotate:online" : "rotate";
   if (seed != 0) word += fmt::format(":seed={}", seed);
   return word;
 }

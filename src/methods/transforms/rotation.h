@@ -41,10 +41,12 @@ class Rotation {
 constexpr std::string_view rotation_summary =
     "the model turned by a random orthogonal matrix, its function kept: no channel stands out any more; "
     "needs "
-    "no data; rotate:seed=7 draws another (arXiv 2404.00456)";
+    "no data; rotate:seed=7 draws another; rotate:online turns what down projections read as the model runs, "
+    "which only nibble does (arXiv 2404.00456)";
 
-/// How a recipe asks for a rotation, in a word: `rotate[:seed=N]`.
+/// How a recipe asks for a rotation, in a word: `rotate[:online][:seed=N]`.
 struct RotationWord {
+  bool online = false;  ///< inputs that no fused rotation reaches are turned as the model runs
   uint64_t seed = 0;
 
   /// Nothing for a word that begins otherwise. Throws Error{usage} for options that it does not have.
