@@ -40,8 +40,8 @@ extern template class FastRotation<double>;
 int64_t odd_part(int64_t n);
 
 /// The one rotation of n columns that programs agree on without a seed: keys, queries and values on their way
-/// into a cache, inputs that are turned as a model runs. The rest is mixed by a cosine transform. Safe from
-/// any thread. Throws Error{usage} as odd_part does.
+/// into a cache, inputs that are turned as a model runs. Files hold weights turned by it: it stays as it is.
+/// The rest is mixed by a cosine transform. Safe from any thread. Throws Error{usage} as odd_part does.
 const FastRotation<float>& fixed_rotation(int64_t n);
 
 }  // namespace nibble

@@ -53,6 +53,20 @@ TEST(FixedRotation, SpreadsEveryChannel) {
   }
 }
 
+TEST(FixedRotation, IsTheOneThatFilesWereTurnedBy) {
+  // Of 1, 2, 3 ..., from a few lines of Python after the description.
+  const std::vector<std::vector<double>> expected{
+      {0.70711, -4.94975, 4.94975, 4.94975, -7.77817, 6.36396, -2.12132, -4.94975},
+      {-2.3094, 3.4641, 12.12436, -9.81495, 0.0, 2.82843, -15.55635, -1.41421, -1.63299, 0.0, 7.34847,
+       8.98146}};
+  for (const auto& e : expected) {
+    std::vector<float> x(e.size());
+    for (size_t i = 0; i < x.size(); ++i) x[i] = static_cast<float>(i + 1);
+    fixed_rotation(static_cast<int64_t>(x.size())).turn(x.data());
+    for (size_t i = 0; i < x.size(); ++i) EXPECT_NEAR(x[i], e[i], 2e-5) << i;
+  }
+}
+
 TEST(FixedRotation, SizesWithoutPowersOfTwoAreRefused) {
   EXPECT_THROW(fixed_rotation(0), Error);
   EXPECT_THROW(fixed_rotation(5003), Error);
