@@ -4,6 +4,7 @@
 #include <filesystem>
 
 #include "base/error.h"
+#include "model/activation_note.h"
 #include "model/load.h"
 
 namespace nibble {
@@ -167,7 +168,7 @@ Program Candidates::program(std::span<const int> formats) const {
   for (size_t t = 0; t < formats.size(); ++t) {
     if (formats[t] >= 0) mixed.from[tensors_[t]] = &made_[static_cast<size_t>(formats[t])];
   }
-  return build_program(source_.arch(), source_.hparams(), mixed, pool_);
+  return build_program(source_.arch(), source_.hparams(), mixed, pool_, {.turned = turned_inputs(source_)});
 }
 
 Recipe Candidates::recipe(std::span<const size_t> formats) const {

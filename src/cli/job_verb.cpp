@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "cli/format_search.h"
 #include "cli/output_path.h"
+#include "model/activation_note.h"
 
 namespace nibble::cli {
 namespace {
@@ -20,6 +21,7 @@ nlohmann::ordered_json summary(const QuantizationPlan& plan, const Preflight& p,
                            {"bits_per_weight", p.bits_per_weight},
                            {"memory_bound", p.memory},
                            {"disk_free", p.disk_free}};
+  j["turned_inputs"] = turned_inputs(plan.file.checkpoint()).size();
   j["formats"] = plan.ledger.count_by_format();
   j["dropped"] = nlohmann::ordered_json::array();
   for (const UnclaimedTensor& t : plan.file.dropped)
@@ -39,6 +41,12 @@ void print_preflight(const QuantizationPlan& plan, const Preflight& p, const std
              human_bytes(static_cast<double>(p.memory)),
              std::filesystem::absolute(output).parent_path().string(),
              human_bytes(static_cast<double>(p.disk_free)));
+  if (const size_t turned = turned_inputs(plan.file.checkpoint()).size(); turned > 0) {
+    fmt::print(stderr,
+               "remark: the inputs of {} matrices are to be turned as the model runs: nibble does it, other "
+               "runtimes would compute something else\n",
+               turned);
+  }
   for (const LedgerLine& l : plan.ledger.lines) {
     if (l.fate == Fate::substituted) {
       fmt::print(stderr, "substituted: {} is {} instead of {}: {}\n", l.target, l.to, l.asked, l.reason);

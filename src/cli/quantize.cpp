@@ -14,6 +14,7 @@
 #include "pipeline/activation_ranges.h"
 #include "pipeline/calibrate_job.h"
 #include "pipeline/recipe_file.h"
+#include "pipeline/rotated.h"
 
 namespace nibble::cli {
 namespace {
@@ -79,6 +80,7 @@ Recipe recipe_of(const Options& o, const RecipeText& text, Target target) {
     if (is_solver) r.solver = word;
     return is_solver;
   });
+  if (const auto rotation = r.rotation()) r.with.front() = rotation->to_string();
   return r;
 }
 
@@ -95,6 +97,10 @@ Statistics statistics(const Options& o, const Recipe& recipe, const Checkpoint& 
   if ((o.imatrix.empty() ? 0 : 1) + (o.stats.empty() ? 0 : 1) + (text.empty() ? 0 : 1) > 1)
     throw Error(ErrorKind::usage, "--imatrix, --stats and --calibrate are sources of the same thing",
                 "give one of them");
+  if (recipe.rotation() && (!o.imatrix.empty() || !o.stats.empty()))
+    throw Error(ErrorKind::usage,
+                "the statistics of a file are of the model as it was, not of the rotated one",
+                "--calibrate TEXT collects those of the rotated model on the way");
   if (!o.imatrix.empty()) return {imatrix_stats(o.imatrix), {}};
   if (!o.stats.empty()) return {folder_stats(o.stats, source), {}};
   if (text.empty() && !needs.any()) return {};
@@ -146,10 +152,11 @@ void quantize(const Options& given, const Common& common) {
     write_text(o.save_recipe, recipe_json({recipe, o.calibration.choice()}));
     if (!common.quiet && !common.json) fmt::print(stderr, "{} holds the recipe\n", o.save_recipe);
   }
-  const Checkpoint source = open_source(o.input, o.output, o.job);
+  const Checkpoint opened = open_source(o.input, o.output, o.job);
   ThreadPool pool(o.threads > 0 ? o.threads : common.threads);
+  const Checkpoint source = recipe_source(opened, recipe, pool);
   if (o.search.given()) {
-    if (!o.stats.empty() || !o.imatrix.empty() || !o.with.empty() || o.job.dry_run)
+    if (!o.stats.empty() || !o.imatrix.empty() || !o.with.empty() || !recipe.with.empty() || o.job.dry_run)
       throw Error(ErrorKind::usage,
                   "a search collects its own statistics, and knows no --with and no --dry-run", "");
     const FoundRecipe found =
@@ -186,11 +193,12 @@ Run setup(CLI::App& app) {
   for (const Preset& p : presets()) names += fmt::format("\n  {:<12} {}", p.name, p.summary);
   app.add_option("--recipe", o->recipe, "a recipe file, or one of these; other options change it:" + names);
   app.add_option("--save-recipe", o->save_recipe, "write the recipe that results to this JSON file");
-  std::string transforms;
+  std::string transforms = fmt::format("\n  {:<12} {}", "rotate", rotation_summary);
   for (const ChannelTransform* t : channel_transforms())
     transforms += fmt::format("\n  {:<12} {}", t->name(), t->summary());
-  app.add_option("--with", o->with,
-                 "combine transforms before rounding and a solver, as in --with awq,gptq:" + transforms)
+  app.add_option(
+         "--with", o->with,
+         "combine transforms before rounding and a solver, as in --with rotate,awq,gptq:" + transforms)
       ->delimiter(',');
   app.add_option("--activations", o->activations,
                  "the file asks its runtime (nibble) to round activations so: int8, int8:asym, int8:static, "
@@ -235,6 +243,7 @@ const Verb quantize_verb{
     "nibble quantize ./my-llama out.gguf q4_k_m --solver gptq --calibrate text.txt\n"
     "nibble quantize ./my-llama out/ --recipe awq --calibrate text.txt\n"
     "nibble quantize ./my-llama out/ --recipe static-int8 --act-range percentile=99.99 --calibrate text.txt\n"
+    "nibble quantize ./my-llama out.gguf q4_k_m --with rotate --solver gptq --calibrate text.txt\n"
     "nibble quantize ./my-llama out.gguf --target-size 3.5G --calibrate text.txt\n"
     "nibble quantize ./my-llama out.gguf q4_k_m --imatrix imatrix.gguf\n"
     "nibble quantize ./my-llama out.gguf q4_k_m --dry-run",

@@ -8,6 +8,7 @@
 #include "containers/json_meta.h"
 #include "model/checkpoint_data.h"
 #include "model/rewrite.h"
+#include "model/weight_change.h"
 
 namespace nibble {
 namespace {
@@ -148,6 +149,10 @@ const std::string& Checkpoint::path() const noexcept { return data_->path; }
 const std::string& Checkpoint::folder() const noexcept { return data_->folder; }
 const Meta& Checkpoint::meta() const noexcept { return data_->meta; }
 const TensorFile& Checkpoint::file() const noexcept { return *data_->file; }
+const WeightChange* Checkpoint::change() const noexcept { return data_->change.get(); }
+bool Checkpoint::changes(const CanonicalTensor& t) const {
+  return data_->change != nullptr && data_->change->touches(t);
+}
 std::span<const CanonicalTensor> Checkpoint::tensors() const noexcept { return data_->tensors; }
 std::span<const UnclaimedTensor> Checkpoint::unclaimed() const noexcept { return data_->unclaimed; }
 
@@ -162,16 +167,20 @@ const CanonicalTensor& Checkpoint::at(std::string_view name) const {
   return *t;
 }
 
-bool Checkpoint::is_view(const CanonicalTensor& t) const { return pending(*data_, t) == Rewrite::none; }
+bool Checkpoint::is_view(const CanonicalTensor& t) const {
+  return pending(*data_, t) == Rewrite::none && !changes(t);
+}
 
 QTensor Checkpoint::load(const CanonicalTensor& t) const {
   const QTensor& first = t.stored.front()->weights();
   const Rewrite rewrite = pending(*data_, t);
-  if (rewrite == Rewrite::none) return {first.format, t.shape, first.planes};
-  if (moves_rows(rewrite) && (t.shape.rank() == 1 ? is_plain_float(t.format) : rows_stand_alone(first))) {
+  const bool changed = changes(t);
+  if (rewrite == Rewrite::none && !changed) return {first.format, t.shape, first.planes};
+  if (!changed && moves_rows(rewrite) &&
+      (t.shape.rank() == 1 ? is_plain_float(t.format) : rows_stand_alone(first))) {
     return reorder_rows(first, t, hparams());
   }
-  if (rewrite == Rewrite::stack_experts && rows_stand_alone(first)) return stack(t);
+  if (!changed && rewrite == Rewrite::stack_experts && rows_stand_alone(first)) return stack(t);
   QTensor out{FormatSpec{"f32", {}}, t.shape, {}};
   Plane plane;
   const auto count = static_cast<size_t>(t.shape.elements());
@@ -180,6 +189,7 @@ QTensor Checkpoint::load(const CanonicalTensor& t) const {
   plane.bytes = std::as_bytes(std::span<const float>(*data));
   plane.owner = data;
   out.planes.push_back(std::move(plane));
+  if (changed) data_->change->release(t);
   return out;
 }
 
@@ -188,6 +198,7 @@ void Checkpoint::read_rows(const CanonicalTensor& t, int64_t row, int64_t n, flo
   if (row < 0 || n < 0 || row + n > t.shape.rows()) {
     fail(ErrorKind::internal, "rows {} to {} of {}, which has {}", row, row + n, t.name, t.shape.rows());
   }
+  if (changes(t)) return data_->change->read_rows(t, row, n, out);
   const QTensor& first = t.stored.front()->weights();
   const Rewrite rewrite = pending(*data_, t);
   switch (rewrite) {
@@ -226,6 +237,7 @@ void Checkpoint::read_rows(const CanonicalTensor& t, int64_t row, int64_t n, flo
 }
 
 void Checkpoint::release(const CanonicalTensor& t) const noexcept {
+  if (data_->change != nullptr) data_->change->release(t);
   for (const StoredTensor* s : t.stored) data_->file->release(*s);
 }
 

@@ -12,7 +12,8 @@
 
 namespace nibble {
 
-class Tokenizer;  // tokenizers/tokenizer.h
+class Tokenizer;     // tokenizers/tokenizer.h
+class WeightChange;  // model/weight_change.h
 
 /// What a checkpoint was read from.
 enum class SourceKind : uint8_t { huggingface, gguf };
@@ -33,6 +34,7 @@ struct CanonicalTensor {
   /// Factors on all weights, one or one per expert, that stand in a tensor beside it (NVFP4 in GGUF). Applied
   /// by read_rows, not by load.
   std::vector<float> scale;
+  bool made = false;  ///< a second use of another tensor's weights, which the files do not hold by this name
 };
 
 /// A tensor of the file that the model does not use, and why.
@@ -58,6 +60,10 @@ class Checkpoint {
   /// config.json (flattened, nested text_config included) or the GGUF metadata.
   const Meta& meta() const noexcept;
   const TensorFile& file() const noexcept;
+  /// What is done to the weights as they are read; null: nothing.
+  const WeightChange* change() const noexcept;
+  /// Whether that is anything to this tensor.
+  bool changes(const CanonicalTensor& t) const;
 
   /// In the order of the forward pass: embeddings, layers, output.
   std::span<const CanonicalTensor> tensors() const noexcept;
@@ -84,6 +90,7 @@ class Checkpoint {
 
   struct Data;
   explicit Checkpoint(std::shared_ptr<const Data> data) : data_(std::move(data)) {}
+  const Data& data() const noexcept { return *data_; }
 
  private:
   std::shared_ptr<const Data> data_;

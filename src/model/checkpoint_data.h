@@ -13,6 +13,7 @@ struct Checkpoint::Data {
   std::string folder;  ///< that config.json was found in; empty for GGUF
   Meta meta;
   std::shared_ptr<const TensorFile> file;
+  std::shared_ptr<const WeightChange> change;  ///< null: none
   std::vector<CanonicalTensor> tensors;
   std::vector<UnclaimedTensor> unclaimed;
   std::map<std::string, size_t, std::less<>> by_name;

@@ -10,6 +10,7 @@
 #include "base/hash.h"
 #include "base/interrupt.h"
 #include "base/mapped_file.h"
+#include "model/weight_change.h"
 
 namespace nibble {
 
@@ -21,6 +22,7 @@ std::string files_state(const Checkpoint& model) {
     text += fmt::format("{} {} {}.{:09}\n", std::filesystem::absolute(file).string(), info.st_size,
                         info.st_mtim.tv_sec, info.st_mtim.tv_nsec);
   }
+  if (model.change() != nullptr) text += model.change()->identity() + "\n";
   return text;
 }
 

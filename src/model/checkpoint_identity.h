@@ -10,7 +10,7 @@
 namespace nibble {
 
 /// A line for each of the weight files: path, size, time of the last change. Changes when a file does,
-/// without reading it. Throws Error{io}.
+/// without reading it. One more line for what is changed as it is read. Throws Error{io}.
 std::string files_state(const Checkpoint& model);
 
 /// Of everything in the weight files, wherever they stand and whatever they are called: 32 hexadecimal digits

@@ -84,7 +84,7 @@ class Planner {
  private:
   // A folder keeps the names it has.
   std::string hf_name(const CanonicalTensor& t, int64_t expert) const {
-    if (source_.source() == SourceKind::gguf) return tensor_name(t.hf, -1, expert);
+    if (source_.source() == SourceKind::gguf || t.made) return tensor_name(t.hf, -1, expert);
     return t.stored.at(expert < 0 ? 0 : static_cast<size_t>(expert))->name;
   }
 
@@ -102,7 +102,8 @@ class Planner {
     } else if (small_ != nullptr) {
       e.format = small_;
     } else {
-      e.format = is_plain_float(t.format) ? &format_of(t.format) : &f32();
+      // Changed values want more digits than the stored type has.
+      e.format = is_plain_float(t.format) && !source_.changes(t) ? &format_of(t.format) : &f32();
     }
     if (plan_.target == Target::huggingface && t.rewrite == Rewrite::transpose && !target_transposed(e)) {
       e.shape = Shape{shape[1], shape[0]};
@@ -190,7 +191,8 @@ void read_transposed(const Checkpoint& c, const CanonicalTensor& t, int64_t row,
 void read_hf_rows(const Checkpoint& c, const ExportTensor& e, int64_t row, int64_t n, float* out) {
   const CanonicalTensor& t = *e.source;
   const int64_t cols = e.shape.cols();
-  if (c.source() == SourceKind::huggingface && stored_transposed(t) == target_transposed(e)) {
+  if (c.source() == SourceKind::huggingface && stored_transposed(t) == target_transposed(e) &&
+      !c.changes(t)) {
     decode_rows(t.stored[e.expert < 0 ? 0 : static_cast<size_t>(e.expert)]->weights(), row, n, out);
     return;
   }
@@ -270,6 +272,7 @@ std::optional<QTensor> ExportPlan::as_stored(const ExportTensor& t) const {
   if (t.source == nullptr || t.source->format != t.format->spec() || !t.source->scale.empty())
     return std::nullopt;
   const CanonicalTensor& s = *t.source;
+  if (checkpoint_.changes(s)) return std::nullopt;
   if (target == Target::gguf) {
     if (!checkpoint_.is_view(s)) return std::nullopt;
     return checkpoint_.load(s);
@@ -287,6 +290,8 @@ std::optional<QTensor> ExportPlan::as_stored(const ExportTensor& t) const {
 void ExportPlan::release(const ExportTensor& t) const noexcept {
   if (t.source == nullptr) return;
   if (t.expert >= 0 && t.source->stored.size() > 1) {
+    // What a change keeps goes with the last one.
+    if (static_cast<size_t>(t.expert) + 1 == t.source->stored.size()) checkpoint_.release(*t.source);
     checkpoint_.file().release(*t.source->stored[static_cast<size_t>(t.expert)]);
   } else {
     checkpoint_.release(*t.source);

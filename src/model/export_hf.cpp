@@ -32,6 +32,11 @@ bool belongs_to_model(const fs::path& path) {
 std::vector<ExportFile> copied_files(const Checkpoint& source, const std::string& float_name) {
   Json config = Json::parse(read_text(fs::path(source.folder()) / "config.json"));
   config.erase("quantization_config");
+  // A change may have given a tied model an output matrix.
+  if (source.change() != nullptr) {
+    config["tie_word_embeddings"] = source.hparams().tied;
+    if (config.contains("text_config")) config["text_config"]["tie_word_embeddings"] = source.hparams().tied;
+  }
   for (const char* key : {"torch_dtype", "dtype"}) {
     if (config.contains(key)) config[key] = float_name;
   }

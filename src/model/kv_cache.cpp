@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "ops/head_rotation.h"
+#include "kernels/rotation.h"
 
 namespace nibble {
 namespace {
@@ -14,7 +14,7 @@ int64_t pages_of(int64_t tokens) { return (tokens + kv_page - 1) / kv_page; }
 KvCache::KvCache(const KvShape& shape, int64_t capacity, const KvStorages& storages)
     : shape_(shape), capacity_(capacity), storages_(storages) {
   if (capacity < 1) fail(ErrorKind::usage, "a context of {} tokens holds nothing", capacity);
-  if (storages.k.rotated || storages.v.rotated) head_rotation(shape.dim);
+  if (storages.k.rotated || storages.v.rotated) fixed_rotation(shape.dim);
   keys_.resize(static_cast<size_t>(shape.layers));
   values_.resize(keys_.size());
 }

@@ -1,5 +1,7 @@
 #include "model/load.h"
 
+#include "model/activation_note.h"
+
 namespace nibble {
 std::optional<QTensor> CheckpointWeights::find(std::string_view name) const {
   const CanonicalTensor* tensor = checkpoint_.find(name);
@@ -21,7 +23,9 @@ Program load_program(const Checkpoint& checkpoint, ThreadPool& pool, const Build
       fail(ErrorKind::unsupported, "{}: scales of stacked experts are not supported ({})", checkpoint.path(),
            t.name);
   }
-  return build_program(checkpoint.arch(), checkpoint.hparams(), CheckpointWeights(checkpoint), pool, options);
+  BuildOptions all = options;
+  all.turned = turned_inputs(checkpoint);
+  return build_program(checkpoint.arch(), checkpoint.hparams(), CheckpointWeights(checkpoint), pool, all);
 }
 
 }  // namespace nibble

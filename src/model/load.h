@@ -17,8 +17,9 @@ class CheckpointWeights final : public WeightSource {
 };
 
 /// The program of a checkpoint. Weights stay in the mapped files where their bytes can be used as they are;
-/// for Precision::fast they may be copied in another order, and their pages of the file let go. Throws like
-/// build_program.
+/// for Precision::fast they may be copied in another order, and their pages of the file let go. Inputs that
+/// the checkpoint's weights want turned are, whatever the options say. Throws like build_program and
+/// turned_inputs.
 Program load_program(const Checkpoint& checkpoint, ThreadPool& pool, const BuildOptions& options = {});
 
 }  // namespace nibble

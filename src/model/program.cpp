@@ -17,6 +17,7 @@
 #include "ops/moe.h"
 #include "ops/norm.h"
 #include "ops/rope.h"
+#include "ops/turn.h"
 
 namespace nibble {
 namespace {
@@ -41,7 +42,12 @@ using WeightRef = std::shared_ptr<const Weight>;
 class Builder {
  public:
   Builder(const Arch& arch, const Hparams& hparams, const WeightSource& source, const BuildOptions& options)
-      : arch_(arch), hparams_(hparams), source_(source), precision_(options.precision), part_(options.part) {
+      : arch_(arch),
+        hparams_(hparams),
+        source_(source),
+        precision_(options.precision),
+        part_(options.part),
+        turned_(options.turned.begin(), options.turned.end()) {
     if (part_.end_layer < 0) part_.end_layer = hparams_.layers;
   }
 
@@ -136,6 +142,7 @@ class Builder {
 
   /// Rows [first, first + rows) of stem.weight, which has all_rows.
   int linear(const std::string& stem, int from, int64_t first, int64_t rows, int64_t all_rows) {
+    if (turned_.contains(stem)) from = add_node(turn_op, stem + " input", {from}, {}, {});
     return add_node(linear_op, stem, {from}, linear_weights(stem, stem),
                     LinearAttributes{first, rows, all_rows});
   }
@@ -291,6 +298,7 @@ class Builder {
   const WeightSource& source_;
   Precision precision_;
   ProgramPart part_;
+  std::set<std::string> turned_;
   Program program_;
   std::map<std::string, WeightRef> known_;
   std::vector<std::shared_ptr<Weight>> loaded_;

@@ -70,6 +70,9 @@ struct BuildOptions {
   /// is.
   Precision precision = Precision::exact;
   ProgramPart part{};
+  /// Linear maps whose input is turned first (ops/turn.h), by name: "blk.0.ffn_down". What their weights are
+  /// made for; load_program knows it of a checkpoint.
+  std::vector<std::string> turned{};
   /// Rounds the inputs of matrices; null: none. What becomes of them is written to `report` unless null.
   const ActivationPlan* activations = nullptr;
   ActivationReport* report = nullptr;

@@ -5,8 +5,9 @@
 #include <limits>
 
 #include "kernels/attend.h"
-#include "ops/head_rotation.h"
+#include "kernels/rotation.h"
 #include "ops/math.h"
+#include "ops/turn.h"
 
 namespace nibble {
 namespace {
@@ -40,7 +41,7 @@ void store_rows(const SequenceRows& rows, const KvLayer& kv, const Value& k, con
       const float* x = from.row(row) + head * kv.dim;
       if (!rotated) return x;
       std::copy_n(x, kv.dim, turned.data());
-      head_rotation(kv.dim).turn(turned.data());
+      fixed_rotation(kv.dim).turn(turned.data());
       return turned.data();
     };
     for (int64_t r = 0; r < rows.count; ++r) {
@@ -301,20 +302,6 @@ class FastAttention {
   int64_t partial_ = 0, work_ = 0;
 };
 
-/// Turns all heads of some rows.
-void turn_heads(const Value& v, int64_t dim, bool back, ThreadPool& pool) {
-  const HeadRotation& rotation = head_rotation(dim);
-  parallel_ranges(pool, v.rows, 1 + 16384 / v.cols, [&](int64_t begin, int64_t end) {
-    for (float* x = v.row(begin); x < v.row(end); x += dim) {
-      if (back) {
-        rotation.turn_back(x);
-      } else {
-        rotation.turn(x);
-      }
-    }
-  });
-}
-
 void forward(const Node& node, RunContext& run, std::span<const Value> in, std::span<const Value> out) {
   const auto& a = node.attribute<AttentionAttributes>();
   const auto layer = static_cast<size_t>(a.layer);
@@ -327,7 +314,7 @@ void forward(const Node& node, RunContext& run, std::span<const Value> in, std::
   if (rotated_keys) {
     turned.assign(q.data, q.data + q.rows * q.cols);
     q.data = turned.data();
-    turn_heads(q, a.head_dim, false, run.pool);
+    turn_runs(q, a.head_dim, false, run.pool);
   }
   const Call call{a, q, out[0], run.pool};
   const Kernels kernels = run.sequences.empty() ? Kernels{} : fast_kernels(a, run.sequences[0].kv[layer]);
@@ -340,7 +327,7 @@ void forward(const Node& node, RunContext& run, std::span<const Value> in, std::
     }
   }
   fast.run();
-  if (rotated_values) turn_heads(out[0], a.head_dim, true, run.pool);
+  if (rotated_values) turn_runs(out[0], a.head_dim, true, run.pool);
 }
 
 }  // namespace

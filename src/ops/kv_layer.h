@@ -10,7 +10,7 @@ namespace nibble {
 /// How the keys, or the values, of a sequence are kept.
 struct KvStorage {
   const KvFormat* format = nullptr;
-  bool rotated = false;  ///< heads are rotated (ops/head_rotation.h) before they are rounded
+  bool rotated = false;  ///< heads are rotated (kernels/rotation.h) before they are rounded
 
   /// "q8_0", "q4_0", "q4_0:plain", "q8_0:rotated": without a mark as the format itself has it.
   static KvStorage parse(std::string_view word);

@@ -63,10 +63,12 @@ void add_ranges(InputRanges& ranges, const InputStats& seen, const RangeRule& ru
 }
 
 void note_activations(QuantizationPlan& plan, ThreadPool& pool) {
-  if (plan.recipe.activations.empty()) return;
-  ActivationPlan note{ActivationScheme::parse(plan.recipe.activations), plan.recipe.activations_keep, {}};
+  const std::vector<std::string> turned = turned_inputs(plan.file.checkpoint());
+  if (plan.recipe.activations.empty() && turned.empty()) return;
+  const std::string scheme = plan.recipe.activations.empty() ? "float" : plan.recipe.activations;
+  ActivationPlan note{ActivationScheme::parse(scheme), plan.recipe.activations_keep, {}};
   if (note.scheme.range == ActivationScheme::Range::fixed) find_ranges(plan, note.scheme, note.ranges, pool);
-  record(plan.file, std::string(activation_note_key), activation_note(note));
+  record(plan.file, std::string(activation_note_key), activation_note(note, turned));
 }
 
 }  // namespace nibble

@@ -16,10 +16,10 @@ using InputRanges = std::map<std::string, InputRange, std::less<>>;
 void add_ranges(InputRanges& ranges, const InputStats& seen, const RangeRule& rule,
                 const ActivationScheme& scheme);
 
-/// Writes into the plan's metadata how the activations are to be rounded, as its recipe has it; nothing
-/// where the recipe is silent. Static ranges come from the plan's statistics, those of scaled inputs divided
-/// by the scales. Throws Error{usage} for a rule that cannot be used on scaled inputs, Error{unsupported} for
-/// statistics that tell of no ranges.
+/// Writes into the plan's metadata how the activations are to be rounded, as its recipe has it, and which
+/// inputs are to be turned, as the source's weights want it; nothing where both are silent. Static ranges
+/// come from the plan's statistics, those of scaled inputs divided by the scales. Throws Error{usage} for a
+/// rule that cannot be used on scaled inputs, Error{unsupported} for statistics that tell of no ranges.
 void note_activations(QuantizationPlan& plan, ThreadPool& pool);
 
 }  // namespace nibble

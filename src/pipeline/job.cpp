@@ -336,7 +336,8 @@ int64_t window_rows(const Format& format, const Shape& shape) {
 JobResult run_job(const QuantizationPlan& plan, const JobOptions& options, ThreadPool& pool,
                   Progress& progress) {
   const auto begin = std::chrono::steady_clock::now();
-  if (!plan.recipe.activations.empty() && plan.file.metadata.count(std::string(activation_note_key)) == 0)
+  if ((!plan.recipe.activations.empty() || !turned_inputs(plan.file.checkpoint()).empty()) &&
+      plan.file.metadata.count(std::string(activation_note_key)) == 0)
     fail(ErrorKind::internal, "the plan does not say how activations are to be rounded (note_activations)");
   Output output(plan, options.output, options.shard_size);
   require_disk(preflight(plan, options.output, pool.threads()), options.output, output.already_on_disk());

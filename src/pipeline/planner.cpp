@@ -4,6 +4,8 @@
 #include <set>
 
 #include "methods/transforms/channel_transform.h"
+#include "model/activation_note.h"
+#include "model/weight_change.h"
 #include "pipeline/mix.h"
 
 namespace nibble {
@@ -195,7 +197,8 @@ class Chooser {
   Shape misfit_shape_;
 };
 
-LedgerLine line_of(const ExportTensor& t, const Decision* d) {
+/// `change` (may be null) is what is done to the source as it is read.
+LedgerLine line_of(const ExportTensor& t, const Decision* d, const WeightChange* change) {
   LedgerLine l;
   l.target = t.name;
   l.shape = t.shape;
@@ -222,6 +225,8 @@ LedgerLine line_of(const ExportTensor& t, const Decision* d) {
   } else {
     l.reason = t.shape.rank() < 2 ? "a vector" : "its readers expect " + l.to;
   }
+  const std::string changed = change == nullptr ? std::string() : change->note(s);
+  if (!changed.empty()) l.reason += (l.reason.empty() ? "" : "; ") + changed;
   return l;
 }
 
@@ -276,6 +281,10 @@ void record(ExportPlan& file, const std::string& key, const std::string& text) {
 QuantizationPlan plan_quantization(const Checkpoint& source, Target target, const Recipe& asked,
                                    std::shared_ptr<StatsSource> stats) {
   Recipe recipe = asked;
+  const std::optional<RotationWord> rotation = recipe.rotation();
+  if ((source.change() == nullptr ? "" : source.change()->identity()) !=
+      (rotation ? rotation->to_string() : ""))
+    fail(ErrorKind::internal, "the source is not the one that the recipe asks for (recipe_source)");
   const Solver& solver = solver_of(recipe.solver);
   require_statistics(recipe, stats ? stats->gives() : Needs{});
   if (stats) recipe.statistics = stats->identity();
@@ -289,7 +298,7 @@ QuantizationPlan plan_quantization(const Checkpoint& source, Target target, cons
   chooser.require_all_matched(file.tensors);
   Ledger ledger;
   for (const ExportTensor& t : file.tensors)
-    ledger.lines.push_back(line_of(t, t.fixed ? nullptr : chooser.decision(t.name)));
+    ledger.lines.push_back(line_of(t, t.fixed ? nullptr : chooser.decision(t.name), source.change()));
   add_dropped(file, ledger);
   record(file, "nibble.version", NIBBLE_VERSION);
   record(file, "nibble.recipe", recipe.to_string());
@@ -298,6 +307,12 @@ QuantizationPlan plan_quantization(const Checkpoint& source, Target target, cons
 
 QuantizationPlan plan_conversion(const Checkpoint& source, Target target, const Format* type) {
   ExportPlan file = plan_export(source, target, float_choice(type), converted_file_type(source, type), type);
+  // What the weights want done to their inputs goes with them.
+  if (const std::vector<std::string> turned = turned_inputs(source); !turned.empty()) {
+    const ActivationPlan floats{ActivationScheme::parse("float"), {}, {}};
+    record(file, std::string(activation_note_key),
+           activation_note(activation_plan(source).value_or(floats), turned));
+  }
   Recipe recipe;
   recipe.type = type == nullptr ? "float" : type->spec().to_string();
   Ledger ledger;
@@ -307,7 +322,7 @@ QuantizationPlan plan_conversion(const Checkpoint& source, Target target, const 
       const bool same = t.source->format == t.format->spec();
       d.reason = same ? "as it is" : is_plain_float(t.source->format) ? "converted" : "dequantized";
     }
-    ledger.lines.push_back(line_of(t, t.fixed && target == Target::gguf ? nullptr : &d));
+    ledger.lines.push_back(line_of(t, t.fixed && target == Target::gguf ? nullptr : &d, source.change()));
   }
   add_dropped(file, ledger);
   return {std::move(file), std::move(ledger), &solver_of(recipe.solver), recipe, nullptr};

@@ -3,6 +3,7 @@
 #include <filesystem>
 
 #include "base/progress.h"
+#include "model/weight_change.h"
 #include "pipeline/job.h"
 #include "pipeline/planner.h"
 #include "pipeline/solving.h"
@@ -21,6 +22,7 @@ Preflight preflight(const QuantizationPlan& plan, const std::string& output, int
     widest = std::max(widest, static_cast<uint64_t>(window_rows(*t.format, t.shape) * t.shape.cols()));
   }
   p.memory = widest * 8 * static_cast<uint64_t>(threads) + (uint64_t{64} << 20);
+  if (const WeightChange* change = plan.file.checkpoint().change()) p.memory += change->memory();
   if (plan.stats) p.memory += plan.stats->memory() + solving_memory(plan);
   std::filesystem::path folder = std::filesystem::absolute(output).parent_path();
   while (!folder.empty() && folder.has_relative_path() && !std::filesystem::exists(folder))

@@ -2,8 +2,6 @@
 
 #include <fnmatch.h>
 
-#include <algorithm>
-
 #include "base/error.h"
 #include "calibrate/range_rule.h"
 #include "methods/transforms/channel_transform.h"
@@ -11,18 +9,27 @@
 
 namespace nibble {
 
-bool Recipe::has(std::string_view transform) const {
-  return std::find(with.begin(), with.end(), transform) != with.end();
+std::optional<RotationWord> Recipe::rotation() const {
+  std::optional<RotationWord> found;
+  for (size_t i = 0; i < with.size(); ++i) {
+    const std::optional<RotationWord> word = RotationWord::parse(with[i]);
+    if (word && i > 0)
+      throw Error(ErrorKind::usage, fmt::format("'{}' does not stand first among the transforms", with[i]),
+                  "the model is rotated before anything else is done to it: --with rotate,awq");
+    if (word) found = word;
+  }
+  return found;
 }
 
 Needs Recipe::needs() const {
   Needs all = solver_of(solver).needs();
-  for (const std::string& word : with) {
+  const bool rotates = rotation().has_value();
+  for (size_t i = rotates ? 1 : 0; i < with.size(); ++i) {
+    const std::string& word = with[i];
     const ChannelTransform* transform = find_channel_transform(word);
     if (transform == nullptr) {
-      std::string names;
-      for (const ChannelTransform* t : channel_transforms())
-        names += (names.empty() ? "" : ", ") + std::string(t->name());
+      std::string names = "rotate";
+      for (const ChannelTransform* t : channel_transforms()) names += ", " + std::string(t->name());
       throw Error(ErrorKind::usage, fmt::format("there is no transform '{}'", word), "there are: " + names);
     }
     const Needs needs = transform->needs();

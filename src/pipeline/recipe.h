@@ -1,10 +1,12 @@
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "methods/solver.h"
+#include "methods/transforms/rotation.h"
 
 namespace nibble {
 
@@ -22,7 +24,7 @@ struct Recipe {
   bool allow_requantize = false;  ///< accept a source that is already quantized
   std::string solver = "nearest";
   SolverOptions options;
-  std::vector<std::string> with;  ///< transforms of the model before it is rounded: "awq"
+  std::vector<std::string> with;  ///< transforms of the model before it is rounded: "rotate", "awq"
   /// How the file asks for its activations to be rounded at run time (ActivationScheme), and which matrices
   /// keep floats; empty: it does not ask.
   std::string activations;
@@ -30,7 +32,9 @@ struct Recipe {
   std::string range = "minmax";  ///< how a static range is found (calibrate/range_rule.h)
   std::string statistics;        ///< what they were collected on (StatsSource::identity); empty: none
 
-  bool has(std::string_view transform) const;
+  /// The rotation that stands first among the transforms, if any does. Throws Error{usage} for one that
+  /// stands elsewhere: scales of channels are chosen for the rotated model.
+  std::optional<RotationWord> rotation() const;
   /// What the solver, the transforms and static ranges want to know of the data. Throws Error{usage} for a
   /// word that is none.
   Needs needs() const;

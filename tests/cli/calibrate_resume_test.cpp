@@ -113,6 +113,15 @@ TEST_F(CalibrateResume, KilledAtRandomMomentsACalibratedQuantizationEndsInTheSam
   kill_at_random_moments([&](const std::string& name) { return quantize(name); }, ".gguf", 6);
 }
 
+TEST_F(CalibrateResume, KilledAtRandomMomentsARotatedQuantizationEndsInTheSameBytes) {
+  const auto command = [&](const std::string& name) {
+    std::vector<std::string> words = quantize(name);
+    words.insert(words.end(), {"--with", "rotate:online,awq", "--activations", "int4"});
+    return words;
+  };
+  kill_at_random_moments(command, ".gguf", 6);
+}
+
 TEST_F(CalibrateResume, KilledAtRandomMomentsASearchEndsInTheSameBytes) {
   kill_at_random_moments([&](const std::string& name) { return search(name); }, ".gguf", 6);
 }

@@ -25,15 +25,17 @@ class ResumeTest : public testing::Test {
     m.vocab = 2048;
     test::make_checkpoint(scratch_.path() / "source", m);
   }
-  std::vector<std::string> command(const std::string& out) const {
-    return {"quantize", scratch_.file("source"), scratch_.file(out), "q3_k_m", "--quiet"};
+  std::vector<std::string> command(const std::string& out, std::vector<std::string> more = {}) const {
+    more.insert(more.begin(), {"quantize", scratch_.file("source"), scratch_.file(out), "q3_k_m", "--quiet"});
+    return more;
   }
+  void kill_at_random(const std::vector<std::string>& more);
   test::Scratch scratch_;
 };
 
-TEST_F(ResumeTest, KilledAtRandomMomentsItEndsInTheSameBytes) {
+void ResumeTest::kill_at_random(const std::vector<std::string>& more) {
   const auto begin = std::chrono::steady_clock::now();
-  ASSERT_EQ(test::run_program(command("straight")).status, 0);
+  ASSERT_EQ(test::run_program(command("straight", more)).status, 0);
   const auto whole =
       std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - begin).count();
   const std::string expected = test::file_bytes(scratch_.path() / "straight" / "model.safetensors");
@@ -43,7 +45,7 @@ TEST_F(ResumeTest, KilledAtRandomMomentsItEndsInTheSameBytes) {
   for (int i = 0; i < 10; ++i) {
     const fs::path out = scratch_.path() / "killed";
     const auto wait = static_cast<int>(rng.below(static_cast<uint64_t>(whole)));
-    if (!run_and_kill(command("killed"), SIGKILL, wait)) {
+    if (!run_and_kill(command("killed", more), SIGKILL, wait)) {
       ++killed;
       // A kill between the last rename and the end of the program leaves a file under its name: the whole
       // one.
@@ -52,13 +54,17 @@ TEST_F(ResumeTest, KilledAtRandomMomentsItEndsInTheSameBytes) {
       }
     }
     if (i % 3 == 2 || fs::exists(out / "model.safetensors")) {  // finish it now and then, and compare
-      ASSERT_EQ(test::run_program(command("killed")).status, 0);
+      ASSERT_EQ(test::run_program(command("killed", more)).status, 0);
       EXPECT_TRUE(test::file_bytes(out / "model.safetensors") == expected);
       fs::remove_all(out);
     }
   }
   EXPECT_GT(killed, 3);
 }
+
+TEST_F(ResumeTest, KilledAtRandomMomentsItEndsInTheSameBytes) { kill_at_random({}); }
+
+TEST_F(ResumeTest, SoDoesARotatedModel) { kill_at_random({"--with", "rotate"}); }
 
 TEST_F(ResumeTest, CtrlCLeavesNothingUnderTheFinalNameAndResumes) {
   bool finished = run_and_kill(command("out"), SIGINT, 60);

@@ -142,11 +142,15 @@ TEST(ActivationNote, ComesBackAsItWasWritten) {
   ASSERT_EQ(back.ranges.size(), 2u);
   EXPECT_EQ(back.ranges.at("blk.0.attn_q").high, 3.1f);
   EXPECT_EQ(read_activation_note(R"({"scheme": "int8"})").ranges.size(), 0u);
+  const std::vector<std::string> turned{"blk.0.ffn_down"};
+  EXPECT_EQ(activation_note({ActivationScheme::parse("float"), {}, {}}, turned),
+            R"({"scheme":"float","turned":["blk.0.ffn_down"]})");
+  EXPECT_EQ(read_activation_note(activation_note(plan, turned)).ranges.size(), 2u);
   for (const char* bad :
        {"", "[]", "{}", R"({"scheme": 8})", R"({"scheme": "int9"})", R"({"scheme": "int8", "keep": "x"})",
-        R"({"scheme": "int8", "keep": [1]})", R"({"scheme": "int8", "ranges": []})",
-        R"({"scheme": "int8", "ranges": {"a": [1]}})", R"({"scheme": "int8", "ranges": {"a": [1, "b"]}})",
-        R"({"scheme": "int8", "ranges": {"a": [2, 1]}})",
+        R"({"scheme": "int8", "keep": [1]})", R"({"scheme": "int8", "turned": "x"})",
+        R"({"scheme": "int8", "ranges": []})", R"({"scheme": "int8", "ranges": {"a": [1]}})",
+        R"({"scheme": "int8", "ranges": {"a": [1, "b"]}})", R"({"scheme": "int8", "ranges": {"a": [2, 1]}})",
         R"({"scheme": "int8", "ranges": {"a": [0, 1e999]}})"})
     EXPECT_THROW(read_activation_note(bad), Error) << bad;
 }

@@ -4,7 +4,7 @@
 
 #include <cmath>
 
-#include "ops/head_rotation.h"
+#include "kernels/rotation.h"
 #include "ops/run_op.h"
 
 namespace nibble {
@@ -37,7 +37,7 @@ struct Cache {
         std::vector<float> read(static_cast<size_t>((row % kv_page + 1) * layer.dim));
         (keys ? how.format->keys : how.format->values)(page, row % kv_page + 1, layer.dim, read.data());
         float* x = read.data() + row % kv_page * layer.dim;
-        if (how.rotated) head_rotation(layer.dim).turn_back(x);
+        if (how.rotated) fixed_rotation(layer.dim).turn_back(x);
         std::copy_n(x, layer.dim, all.data() + (row * layer.heads + head) * layer.dim);
       }
     }

@@ -59,6 +59,26 @@ TEST(Recipe, TellsWhatItNeedsToKnow) {
   EXPECT_TRUE(r.needs().histogram);
 }
 
+TEST(Recipe, ARotationStandsFirstAndNeedsNothing) {
+  Recipe r;
+  EXPECT_FALSE(r.rotation());
+  r.with = {"rotate:online:seed=12"};
+  ASSERT_TRUE(r.rotation());
+  EXPECT_TRUE(r.rotation()->online);
+  EXPECT_EQ(r.rotation()->seed, 12u);
+  EXPECT_EQ(r.rotation()->to_string(), "rotate:online:seed=12");
+  EXPECT_FALSE(r.needs().any());
+  r.with = {"rotate", "awq"};
+  EXPECT_EQ(r.rotation()->to_string(), "rotate");
+  EXPECT_TRUE(r.needs().importance);
+  for (const char* word : {"rotate:seed=", "rotate:seed=-1", "rotate:offline", "rotate:seed=1x"}) {
+    r.with = {word};
+    EXPECT_THROW(r.rotation(), Error) << word;
+  }
+  r.with = {"rotate", "rotate:online"};
+  EXPECT_THROW(r.needs(), Error);
+}
+
 TEST(RecipeFile, PresetsNameTypesSolversAndTransformsThatThereAre) {
   EXPECT_GE(presets().size(), 6U);
   for (const Preset& p : presets()) {
@@ -66,7 +86,8 @@ TEST(RecipeFile, PresetsNameTypesSolversAndTransformsThatThereAre) {
     EXPECT_NO_THROW(solver_of(t.recipe.solver)) << p.name;
     EXPECT_NO_THROW(format_of(t.recipe.type.empty() ? "q4_k" : t.recipe.type)) << p.name;
     EXPECT_NO_THROW(format_of(t.gguf_type.empty() ? "q4_k" : t.gguf_type)) << p.name;
-    for (const std::string& word : t.recipe.with) EXPECT_NE(find_channel_transform(word), nullptr) << word;
+    for (const std::string& word : t.recipe.with)
+      EXPECT_TRUE(RotationWord::parse(word) || find_channel_transform(word) != nullptr) << word;
     if (!t.recipe.activations.empty()) {
       EXPECT_EQ(ActivationScheme::parse(t.recipe.activations).to_string(), t.recipe.activations);
     }

@@ -1,9 +1,12 @@
 #include "methods/transforms/rotation.h"
 
+#include <algorithm>
+#include <charconv>
 #include <cmath>
 
 #include "base/error.h"
 #include "base/rng.h"
+#include "tensor/format_spec.h"
 
 namespace nibble {
 namespace {
@@ -31,68 +34,77 @@ std::vector<double> random_orthogonal(int64_t n, Rng& rng) {
   return q;
 }
 
-}  // namespace
-
-Rotation::Rotation(int64_t n, uint64_t seed) : n_(n), power_(1), odd_(n) {
-  if (n < 1) fail(ErrorKind::usage, "there is no rotation of {} channels", n);
-  while (odd_ % 2 == 0) {
-    odd_ /= 2;
-    power_ *= 2;
-  }
-  if (odd_ > 4096)
-    fail(ErrorKind::usage, "a rotation of {} channels would mix {} of them one by one", n, odd_);
+FastRotation<double> random_rotation(int64_t n, uint64_t seed) {
+  const int64_t odd = odd_part(n);
   Rng rng(seed);
-  sign_.resize(static_cast<size_t>(n));
-  const double unit = 1 / std::sqrt(static_cast<double>(power_));
-  for (double& s : sign_) s = rng.uniform() < 0.5 ? -unit : unit;
-  if (odd_ > 1) mix_ = random_orthogonal(odd_, rng);
+  std::vector<double> signs(static_cast<size_t>(n));
+  for (double& s : signs) s = rng.uniform() < 0.5 ? -1 : 1;
+  return {signs, odd > 1 ? random_orthogonal(odd, rng) : std::vector<double>()};
 }
 
-void Rotation::apply(double* v, double* scratch) const {
-  for (int64_t i = 0; i < n_; ++i) v[i] *= sign_[static_cast<size_t>(i)];
-  for (int64_t half = 1; half < power_; half *= 2) {
-    for (int64_t begin = 0; begin < n_; begin += 2 * half) {
-      for (int64_t i = begin; i < begin + half; ++i) {
-        const double a = v[i], b = v[i + half];
-        v[i] = a + b;
-        v[i + half] = a - b;
-      }
-    }
+}  // namespace
+
+Rotation::Rotation(int64_t n, uint64_t seed) : turn_(random_rotation(n, seed)) {}
+
+void Rotation::turn(float* x) const {
+  thread_local std::vector<double> v;
+  v.assign(x, x + size());
+  turn_.turn(v.data());
+  for (size_t i = 0; i < v.size(); ++i) x[i] = static_cast<float>(v[i]);
+}
+
+void Rotation::turn_columns(std::span<float> w, size_t first, size_t count) const {
+  const auto n = static_cast<size_t>(size());
+  const size_t cols = w.size() / n;
+  std::vector<double> v(n * count);
+  for (size_t i = 0; i < n; ++i) {
+    for (size_t c = 0; c < count; ++c) v[c * n + i] = w[i * cols + first + c];
   }
-  if (odd_ == 1) return;
-  for (int64_t i = 0; i < power_; ++i) {
-    for (int64_t to = 0; to < odd_; ++to) {
-      double sum = 0;
-      for (int64_t from = 0; from < odd_; ++from)
-        sum += v[from * power_ + i] * mix_[static_cast<size_t>(from * odd_ + to)];
-      scratch[to] = sum;
-    }
-    for (int64_t to = 0; to < odd_; ++to) v[to * power_ + i] = scratch[to];
+  for (size_t c = 0; c < count; ++c) turn_.turn(v.data() + c * n);
+  for (size_t i = 0; i < n; ++i) {
+    for (size_t c = 0; c < count; ++c) w[i * cols + first + c] = static_cast<float>(v[c * n + i]);
   }
 }
 
 void Rotation::turn_rows(std::span<float> x, ThreadPool& pool) const {
-  const auto n = static_cast<size_t>(n_);
-  if (x.size() % n != 0) fail(ErrorKind::bad_input, "{} values are no rows of {}", x.size(), n_);
-  pool.parallel_for(x.size() / n, [&](size_t r) {
-    std::vector<double> v(x.begin() + static_cast<ptrdiff_t>(r * n),
-                          x.begin() + static_cast<ptrdiff_t>((r + 1) * n));
-    std::vector<double> scratch(static_cast<size_t>(odd_));
-    apply(v.data(), scratch.data());
-    for (size_t i = 0; i < n; ++i) x[r * n + i] = static_cast<float>(v[i]);
-  });
+  const auto n = static_cast<size_t>(size());
+  if (x.size() % n != 0) fail(ErrorKind::bad_input, "{} values are no rows of {}", x.size(), n);
+  pool.parallel_for(x.size() / n, [&](size_t r) { turn(x.data() + r * n); });
 }
 
 void Rotation::turn_columns(std::span<float> w, ThreadPool& pool) const {
-  const auto n = static_cast<size_t>(n_);
-  if (w.size() % n != 0) fail(ErrorKind::bad_input, "{} values are no columns of {}", w.size(), n_);
+  const auto n = static_cast<size_t>(size());
+  if (w.size() % n != 0) fail(ErrorKind::bad_input, "{} values are no columns of {}", w.size(), n);
   const size_t cols = w.size() / n;
-  pool.parallel_for(cols, [&](size_t c) {
-    std::vector<double> v(n), scratch(static_cast<size_t>(odd_));
-    for (size_t i = 0; i < n; ++i) v[i] = w[i * cols + c];
-    apply(v.data(), scratch.data());
-    for (size_t i = 0; i < n; ++i) w[i * cols + c] = static_cast<float>(v[i]);
-  });
+  // Strips of columns: a line of the cache that is fetched is used whole.
+  constexpr size_t strip = 16;
+  pool.parallel_for((cols + strip - 1) / strip,
+                    [&](size_t s) { turn_columns(w, s * strip, std::min(strip, cols - s * strip)); });
+}
+
+std::optional<RotationWord> RotationWord::parse(std::string_view word) {
+  const FormatSpec spec = FormatSpec::parse(word);
+  if (spec.name != "rotate") return std::nullopt;
+  RotationWord r;
+  for (const std::string& option : spec.options) {
+    constexpr std::string_view seed = "seed=";
+    const char* end = option.data() + option.size();
+    const char* at = option.data() + std::min(option.size(), seed.size());
+    if (option == "online") {
+      r.online = true;
+    } else if (const auto [last, error] = std::from_chars(at, end, r.seed);
+               !option.starts_with(seed) || error != std::errc{} || last != end) {
+      throw Error(ErrorKind::usage, fmt::format("'{}' does not say how to rotate: '{}'", word, option),
+                  "rotate[:online][:seed=N]");
+    }
+  }
+  return r;
+}
+
+std::string RotationWord::to_string() const {
+  std::string word = online ? "rotate:online" : "rotate";
+  if (seed != 0) word += fmt::format(":seed={}", seed);
+  return word;
 }
 
 }  // namespace nibble
