@@ -11,7 +11,6 @@
 
 #include "kernels/cpu/codes512.inc"
 #include "kernels/cpu/lanes512.inc"
-#include "kernels/cpu/units512.inc"
 
 namespace nibble {
 namespace {
