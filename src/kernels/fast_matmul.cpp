@@ -29,6 +29,7 @@ struct LaneSum {
 
 // Of weights: less than this is not worth waking a thread for.
 constexpr int64_t serial_bytes = 24 * 1024;
+constexpr int64_t serial_rounding = 16 * 1024;  // of activations
 constexpr int64_t least_piece = 16 * 1024, most_piece = 256 * 1024;
 
 /// Few tokens: every row is read once, in its own format.
@@ -66,7 +67,9 @@ void lane_product(const Matrix& w, const CpuKernels& cpu, const Product& p, Thre
   const LaneRow& row = *w.lanes();
   const int64_t k = w.cols(), units = (k + unit_weights - 1) / unit_weights;
   const int64_t all_bytes = p.n * std::max<int64_t>(1, static_cast<int64_t>(w.tensor().bytes()) / w.rows());
-  const int64_t chunks = (p.n + most_lane_rows - 1) / most_lane_rows;
+  // Small pieces, so that threads end together; several tokens unpack 64 rows at once.
+  const int64_t chunk = most_lane_rows;
+  const int64_t chunks = (p.n + chunk - 1) / chunk;
   const int64_t pieces = std::min(chunks, 16 * static_cast<int64_t>(pool.threads()));
   for (int64_t begin = 0; begin < p.m; begin += most_lane_tokens) {
     const int64_t m = std::min(most_lane_tokens, p.m - begin);
@@ -79,17 +82,20 @@ void lane_product(const Matrix& w, const CpuKernels& cpu, const Product& p, Thre
     };
     const auto work = [&](size_t at) {
       const auto i = static_cast<int64_t>(at);
-      const int64_t first = chunks * i / pieces * most_lane_rows;
-      const int64_t n = std::min(p.n, chunks * (i + 1) / pieces * most_lane_rows) - first;
+      const int64_t first = chunks * i / pieces * chunk;
+      const int64_t n = std::min(p.n, chunks * (i + 1) / pieces * chunk) - first;
       auto* sums = scratch<LaneSum>(static_cast<size_t>(m * most_lane_rows) * sizeof(float));
       row.product({w.lanes_at(p.first + first), n, k, rounded, m, &sums->v, y + first, p.y_stride});
     };
     const auto groups = static_cast<size_t>((m + 15) / 16);
-    if (all_bytes * m <= serial_bytes) {
+    if (m * k <= serial_rounding) {
       for (size_t i = 0; i < groups; ++i) round(i);
-      for (int64_t i = 0; i < pieces; ++i) work(static_cast<size_t>(i));
     } else {
       pool.parallel_for(groups, round);
+    }
+    if (all_bytes * m <= serial_bytes) {
+      for (int64_t i = 0; i < pieces; ++i) work(static_cast<size_t>(i));
+    } else {
       pool.parallel_for(static_cast<size_t>(pieces), work);
     }
   }

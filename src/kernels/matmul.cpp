@@ -128,15 +128,20 @@ const LaneRow* find_lanes(std::string_view word, int64_t cols) {
 }  // namespace
 
 size_t Matrix::arranged_bytes() const noexcept {
-  const LaneRow* row = decoded_ == nullptr ? find_lanes(word_, cols_) : nullptr;
-  if (row == nullptr) return 0;
-  return static_cast<size_t>((rows_ + lane_rows - 1) / lane_rows * lane_group_bytes(*row, cols_));
+  if (kept_ != nullptr) return 0;
+  if (const LaneRow* row = find_lanes(word_, cols_); row != nullptr)
+    return static_cast<size_t>((rows_ + lane_rows - 1) / lane_rows * lane_group_bytes(*row, cols_));
+  return tensor_.bytes();
 }
 
 bool Matrix::arrange(HugeMemory& memory, ThreadPool& pool) {
   const size_t bytes = arranged_bytes();
   if (bytes == 0) return false;
   const LaneRow* row = find_lanes(word_, cols_);
+  if (row == nullptr) {
+    copy_planes(memory, pool);
+    return true;
+  }
   arranged_ = memory.take(bytes);
   // Pages are touched first by the thread that fills them.
   constexpr int64_t groups = 4;
@@ -148,6 +153,21 @@ bool Matrix::arrange(HugeMemory& memory, ThreadPool& pool) {
   });
   lanes_ = row;
   return true;
+}
+
+void Matrix::copy_planes(HugeMemory& memory, ThreadPool& pool) {
+  constexpr size_t piece = size_t{1} << 20;
+  const bool plain = decoded_ != nullptr;
+  for (size_t p = 0; p < base_.size(); ++p) {
+    const size_t bytes = tensor_.planes[p].bytes.size();
+    copies_.push_back(memory.take(bytes));
+    std::byte* to = copies_.back().get();
+    pool.parallel_for((bytes + piece - 1) / piece, [&](size_t i) {
+      std::memcpy(to + i * piece, base_[p] + i * piece, std::min(piece, bytes - i * piece));
+    });
+    base_[p] = to;
+  }
+  if (plain) decoded_ = reinterpret_cast<const float*>(base_[0]);
 }
 
 const std::byte* Matrix::lanes_at(int64_t first) const noexcept {

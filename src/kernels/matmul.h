@@ -41,11 +41,11 @@ class Matrix {
   void keep_decoded(ThreadPool& pool);
   /// All rows as f32, cols() apart, where they exist in memory; else null.
   const float* decoded() const noexcept { return decoded_; }
-  /// Puts a copy of the weights into lanes for Precision::fast, where the level in use has a kernel for that.
-  /// Returns whether it did: what the tensor shows is then read for nothing but decode_rows. Throws
-  /// std::bad_alloc.
+  /// Copies the weights to where products with Precision::fast read them fastest: into lanes where the level in
+  /// use has a kernel for that, else as they are. Returns whether it did: what the tensor shows is hardly read
+  /// then. Throws std::bad_alloc.
   bool arrange(HugeMemory& memory, ThreadPool& pool);
-  /// Bytes that arrange takes; 0 where it would do nothing.
+  /// Bytes that arrange takes; 0 where there is nothing to copy.
   size_t arranged_bytes() const noexcept;
   /// Null unless arranged.
   const LaneRow* lanes() const noexcept { return lanes_; }
@@ -64,6 +64,7 @@ class Matrix {
 
  private:
   void decode_flat(int64_t begin, int64_t n, float* out) const;
+  void copy_planes(HugeMemory& memory, ThreadPool& pool);
 
   QTensor tensor_;
   std::string name_;
@@ -76,7 +77,8 @@ class Matrix {
   const float* decoded_ = nullptr;
   std::shared_ptr<const std::vector<float>> kept_;
   const LaneRow* lanes_ = nullptr;
-  std::shared_ptr<std::byte> arranged_;
+  std::shared_ptr<std::byte> arranged_;               ///< in lanes
+  std::vector<std::shared_ptr<std::byte>> copies_;  ///< of the planes
 };
 
 /// The kernels of the level in use.
