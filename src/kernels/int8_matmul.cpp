@@ -133,7 +133,14 @@ class Int8Product {
     rounded_ = scratch<std::byte, 0>(m * stride_);
     if (w.zeros_) x_sums_.resize(static_cast<size_t>(m * w.groups_));
     const bool split = std::isfinite(grid.outliers);
-    if (split) outliers_.resize(grids_.size());
+    if (split) {
+      outliers_.resize(grids_.size());
+      ones_.assign(grids_.size(), 1.0f);
+    }
+    for (const RowGrid& g : grids_) {
+      shifts_.push_back(g.zero + kernels_.x_offset);
+      scales_.push_back(g.scale);
+    }
     const auto round = [&](size_t i) { round_row(static_cast<int64_t>(i), grid.outliers, split); };
     if (m * w.cols_ <= serial_rounding) {
       for (size_t i = 0; i < grids_.size(); ++i) round(i);
@@ -150,17 +157,24 @@ class Int8Product {
       const int64_t at = g * w_.group_;
       const int64_t k = w_.groups_ == 1 ? padded(w_.cols_) : w_.group_;
       kernels_.products({codes + at * int8_rows, rounded_ + at * kernels_.x_bytes, m_, stride_, k, sums});
-      for (int64_t i = 0; i < m_; ++i) add_group(p, g, i, sums + i * int8_rows, total + i * int8_rows);
+      const int64_t numbers = (p * w_.groups_ + g) * int8_rows;
+      kernels_.scale({sums, m_, shifts_.data(), w_.sums_.data() + numbers,
+                      w_.zeros_ ? w_.zero_.data() + numbers : nullptr,
+                      w_.zeros_ ? x_sums_.data() + g : nullptr, w_.groups_, w_.scales_.data() + numbers,
+                      g > 0, total});
     }
-    const int64_t n = std::min(int8_rows, w_.rows_ - p * int8_rows);
-    for (int64_t i = 0; i < m_; ++i) {
-      float* t = total + i * int8_rows;
-      const float scale = grids_[static_cast<size_t>(i)].scale;
-      for (int64_t j = 0; j < int8_rows; ++j) t[j] *= scale;
-      if (!outliers_.empty()) add_outliers(p, i, codes, t);
-      float* to = y + i * y_stride + p * int8_rows;
-      for (int64_t j = 0; j < n; ++j) to[j] = bias == nullptr ? t[j] : t[j] + bias[p * int8_rows + j];
+    const float* scales = scales_.data();
+    if (!outliers_.empty()) {
+      for (int64_t i = 0; i < m_; ++i) {
+        float* t = total + i * int8_rows;
+        for (int64_t j = 0; j < int8_rows; ++j) t[j] *= scales_[static_cast<size_t>(i)];
+        add_outliers(p, i, codes, t);
+      }
+      scales = ones_.data();
     }
+    const int64_t row = p * int8_rows;
+    kernels_.store({total, m_, scales, bias == nullptr ? nullptr : bias + row,
+                    std::min(int8_rows, w_.rows_ - row), y + row, y_stride});
   }
 
  private:
@@ -184,27 +198,6 @@ class Int8Product {
     return reinterpret_cast<const int16_t*>(row)[c] - kernels_.x_offset;
   }
 
-  /// total[j] += scale * sum over the group of (x - zero) * (code - zero). In unsigned numbers, where what is
-  /// too large on the way does no harm.
-  void add_group(int64_t p, int64_t g, int64_t i, const int32_t* sums, float* total) const {
-    const auto at = static_cast<size_t>((p * w_.groups_ + g) * int8_rows);
-    const float* scale = w_.scales_.data() + at;
-    const int32_t* code_sums = w_.sums_.data() + at;
-    const auto shift = static_cast<uint32_t>(grids_[static_cast<size_t>(i)].zero + kernels_.x_offset);
-    uint32_t v[int8_rows];
-    for (int64_t j = 0; j < int8_rows; ++j)
-      v[j] = static_cast<uint32_t>(sums[j]) - shift * static_cast<uint32_t>(code_sums[j]);
-    if (w_.zeros_) {
-      const auto x_sum = static_cast<uint32_t>(x_sums_[static_cast<size_t>(i * w_.groups_ + g)]);
-      for (int64_t j = 0; j < int8_rows; ++j)
-        v[j] -= x_sum * static_cast<uint32_t>(w_.zero_[at + static_cast<size_t>(j)]);
-    }
-    for (int64_t j = 0; j < int8_rows; ++j) {
-      const float value = static_cast<float>(static_cast<int32_t>(v[j])) * scale[j];
-      total[j] = g == 0 ? value : total[j] + value;
-    }
-  }
-
   void add_outliers(int64_t p, int64_t i, const int8_t* codes, float* total) const {
     const int64_t adjacent = kernels_.adjacent;
     for (const int64_t c : outliers_[static_cast<size_t>(i)]) {
@@ -225,7 +218,8 @@ class Int8Product {
   int64_t m_, stride_;
   std::byte* rounded_ = nullptr;
   std::vector<RowGrid> grids_;
-  std::vector<int32_t> x_sums_;
+  std::vector<int32_t> shifts_, x_sums_;
+  std::vector<float> scales_, ones_;
   std::vector<std::vector<int64_t>> outliers_;
 };
 

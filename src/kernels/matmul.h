@@ -41,9 +41,9 @@ class Matrix {
   void keep_decoded(ThreadPool& pool);
   /// All rows as f32, cols() apart, where they exist in memory; else null.
   const float* decoded() const noexcept { return decoded_; }
-  /// Copies the weights to where products with Precision::fast read them fastest: into lanes where the level in
-  /// use has a kernel for that, else as they are. Returns whether it did: what the tensor shows is hardly read
-  /// then. Throws std::bad_alloc.
+  /// Copies the weights to where products with Precision::fast read them fastest: into lanes where the level
+  /// in use has a kernel for that, else as they are. Returns whether it did: what the tensor shows is hardly
+  /// read then. Throws std::bad_alloc.
   bool arrange(HugeMemory& memory, ThreadPool& pool);
   /// Bytes that arrange takes; 0 where there is nothing to copy.
   size_t arranged_bytes() const noexcept;
@@ -77,7 +77,7 @@ class Matrix {
   const float* decoded_ = nullptr;
   std::shared_ptr<const std::vector<float>> kept_;
   const LaneRow* lanes_ = nullptr;
-  std::shared_ptr<std::byte> arranged_;               ///< in lanes
+  std::shared_ptr<std::byte> arranged_;             ///< in lanes
   std::vector<std::shared_ptr<std::byte>> copies_;  ///< of the planes
 };
 

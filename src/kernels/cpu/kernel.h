@@ -189,6 +189,30 @@ struct Int8ProductTask {
   int32_t* sums;        ///< [m][16]
 };
 
+/// total[i][r] = scale[r] * (sums[i][r] - shifts[i] * code_sums[r] - x_sums[i * x_stride] * zeros[r]), or
+/// that added to it, for m rows and 16 rows of weights; whole numbers wrap.
+struct Int8ScaleTask {
+  const int32_t* sums;
+  int64_t m;
+  const int32_t *shifts, *code_sums;
+  const int32_t *zeros, *x_sums;  ///< both null: none
+  int64_t x_stride;
+  const float* scale;
+  bool add;
+  float* total;
+};
+
+/// y[i][r] = total[i][r] * scales[i] + bias[r], r < n <= 16.
+struct Int8StoreTask {
+  const float* total;
+  int64_t m;
+  const float* scales;
+  const float* bias;  ///< null: none
+  int64_t n;
+  float* y;
+  int64_t y_stride;
+};
+
 /// Products of whole numbers of 8 bits.
 struct Int8Kernels {
   const char* name;
@@ -198,6 +222,8 @@ struct Int8Kernels {
   Extremes (*extremes)(const ExtremesTask&) noexcept;
   void (*round)(const Int8RoundTask&) noexcept;
   void (*products)(const Int8ProductTask&) noexcept;
+  void (*scale)(const Int8ScaleTask&) noexcept;
+  void (*store)(const Int8StoreTask&) noexcept;
 };
 constexpr int64_t int8_rows = 16;
 /// Columns are padded to a multiple of this; weights with zeros.
