@@ -58,12 +58,14 @@ double worst_error(const Matrix& w, const std::vector<float>& x, int64_t m, cons
   return worst;
 }
 
-void product(benchmark::State& state, const std::string& word, IsaLevel level, int64_t m, int64_t n,
-             int64_t k) {
+void product(benchmark::State& state, const std::string& word, IsaLevel level, bool arranged, int64_t m,
+             int64_t n, int64_t k) {
   set_isa_level(level);
   ThreadPool pool;
   Matrix w(repeated(format_of(word), n, k), word);
   w.set_precision(Precision::fast);
+  HugeMemory memory;
+  if (arranged) w.arrange(memory, pool);
   const auto x = gaussian(m * k, 1);
   std::vector<float> y(static_cast<size_t>(m * n));
   matmul(w, 0, n, x.data(), m, y.data(), n, pool);
@@ -102,14 +104,16 @@ void add_all() {
       for (const std::string& word : family.examples()) {
         if (!format_of(word).info().can_encode) continue;
         const std::string name = fmt::format("{}/{}", isa_name(level), word);
-        const auto add = [&](const char* what, int64_t m, int64_t n, int64_t k) {
-          benchmark::RegisterBenchmark((name + what).c_str(), product, word, level, m, n, k)
+        const auto add = [&](const char* what, bool arranged, int64_t m, int64_t n, int64_t k) {
+          benchmark::RegisterBenchmark((name + what).c_str(), product, word, level, arranged, m, n, k)
               ->UseRealTime()
               ->Unit(benchmark::kMillisecond);
         };
-        add("/decode", 1, 16384, 2048);
-        add("/eight", 8, 16384, 2048);
-        add("/prefill", 512, 2048, 2048);
+        // As models are loaded, and as weights are stored.
+        add("/decode", true, 1, 16384, 2048);
+        add("/eight", true, 8, 16384, 2048);
+        add("/prefill", true, 512, 2048, 2048);
+        add("/decode-stored", false, 1, 16384, 2048);
         if (block_encoder(format_of(word), level) == nullptr) continue;
         for (const bool weighted : {false, true}) {
           benchmark::RegisterBenchmark((name + (weighted ? "/encode-weighted" : "/encode")).c_str(), encode,
