@@ -21,7 +21,8 @@ std::shared_ptr<std::byte> map_chunk(size_t bytes) {
   const size_t all = bytes + huge_page;  // so that it can begin at a huge page
   void* at = mmap(nullptr, all, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (at == MAP_FAILED) throw std::bad_alloc();
-  auto* begin = reinterpret_cast<std::byte*>(round_up(reinterpret_cast<uintptr_t>(at), huge_page));
+  const auto address = reinterpret_cast<uintptr_t>(at);
+  std::byte* begin = static_cast<std::byte*>(at) + (round_up(address, huge_page) - address);
   // A system without them gives ordinary pages.
   madvise(begin, bytes, MADV_HUGEPAGE);
   return {begin, [at, all](std::byte*) { munmap(at, all); }};
