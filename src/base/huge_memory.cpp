@@ -13,7 +13,7 @@ namespace {
 
 constexpr size_t huge_page = size_t{2} << 20;
 constexpr size_t chunk_bytes = size_t{64} << 20;
-constexpr size_t line = 64;
+constexpr size_t alignment = 64;
 
 size_t round_up(size_t n, size_t to) { return (n + to - 1) / to * to; }
 
@@ -28,10 +28,38 @@ std::shared_ptr<std::byte> map_chunk(size_t bytes) {
   return {begin, [at, all](std::byte*) { munmap(at, all); }};
 }
 
+/// The number that follows a word in a file of words and numbers; 0 if there is none.
+size_t number_after(const std::string& path, const std::string& word) {
+  std::ifstream in(path);
+  std::string key, rest;
+  for (size_t n = 0; in >> key >> n; std::getline(in, rest)) {
+    if (key == word) return n;
+  }
+  return 0;
+}
+
+/// The number a file begins with; 0 if there is none ("max").
+size_t number_in(const std::string& path) {
+  std::ifstream in(path);
+  size_t n = 0;
+  return in >> n ? n : 0;
+}
+
+/// Folder of this process's control group (version 2).
+std::string own_cgroup() {
+  std::ifstream in("/proc/self/cgroup");
+  for (std::string line; std::getline(in, line);) {
+    if (line.rfind("0::", 0) != 0) continue;
+    const std::string folder = "/sys/fs/cgroup" + line.substr(3);
+    if (std::ifstream(folder + "/memory.max")) return folder;
+  }
+  return "/sys/fs/cgroup";  // as containers see their own
+}
+
 }  // namespace
 
 std::shared_ptr<std::byte> HugeMemory::take(size_t bytes) {
-  const size_t need = round_up(std::max<size_t>(bytes, 1), line);
+  const size_t need = round_up(std::max<size_t>(bytes, 1), alignment);
   if (size_ - used_ < need) {
     const size_t size = round_up(std::max(need, std::min(chunk_bytes, 8 * need)), huge_page);
     chunk_ = map_chunk(size);
@@ -44,12 +72,14 @@ std::shared_ptr<std::byte> HugeMemory::take(size_t bytes) {
 }
 
 size_t available_memory() {
-  std::ifstream in("/proc/meminfo");
-  std::string key, unit;
-  for (size_t kib = 0; in >> key >> kib; std::getline(in, unit)) {
-    if (key == "MemAvailable:") return kib * 1024;
-  }
-  return 0;
+  const size_t machine = number_after("/proc/meminfo", "MemAvailable:") * 1024;
+  // What a container may have, less what it has and could not give back.
+  const std::string group = own_cgroup();
+  const size_t limit = number_in(group + "/memory.max"), used = number_in(group + "/memory.current");
+  if (limit == 0 || machine == 0) return machine;
+  const size_t cached = number_after(group + "/memory.stat", "file");
+  const size_t held = used > cached ? used - cached : 0;
+  return std::min(machine, limit > held ? limit - held : 0);
 }
 
 }  // namespace nibble

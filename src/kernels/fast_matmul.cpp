@@ -155,8 +155,8 @@ void tile_product(const Matrix& w, const KernelRow& row, const CpuKernels& cpu, 
 
 const char* fast_matmul(const Matrix& w, const Product& p, ThreadPool& pool) {
   const CpuKernels& cpu = cpu_kernels();
-  // Experts of a stack may begin anywhere.
-  if (w.lanes() != nullptr && p.first % 16 == 0) {
+  // Experts of a stack may begin anywhere, and the level may have been lowered since.
+  if (w.lanes() != nullptr && cpu.lanes != nullptr && p.first % 16 == 0) {
     lane_product(w, cpu, p, pool);
     return w.lanes()->name;
   }

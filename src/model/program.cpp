@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <new>
 #include <set>
 
 #include "model/rewrites/activations.h"
@@ -339,8 +340,12 @@ void arrange_weights(const Program& program, const std::set<const Weight*>& unre
   // What is mapped counts as available: it can leave.
   if (bytes > available_memory() / 5 * 4) return;
   HugeMemory memory;
-  for (const Weight* w : read) {
-    if (w->matrix->arrange(memory, pool)) source.release(w->name);
+  try {
+    for (const Weight* w : read) {
+      if (w->matrix->arrange(memory, pool)) source.release(w->name);
+    }
+  } catch (const std::bad_alloc&) {
+    // A limit that nobody told of (ulimit -v): the rest is read where it is.
   }
 }
 

@@ -172,6 +172,15 @@ TEST(FastMatmul, FormatsWithLanesUseThem) {
   }
 }
 
+TEST(FastMatmul, LanesDoNotOutliveTheirLevel) {
+  const KeepLevel keep;
+  const Matrix w = arranged(weights("q4_k", {48, 256}));
+  for (const IsaLevel level : isa_levels()) {
+    set_isa_level(level);
+    for (const int64_t m : {1, 5, 40}) run(w, m);
+  }
+}
+
 // Parts of a tensor that begin between lanes are read as they are stored.
 TEST(FastMatmul, SlicesOfArrangedRows) {
   const Matrix w = arranged(weights("q4_k", {80, 256}));
