@@ -67,9 +67,7 @@ void lane_product(const Matrix& w, const CpuKernels& cpu, const Product& p, Thre
   const LaneRow& row = *w.lanes();
   const int64_t k = w.cols(), units = (k + unit_weights - 1) / unit_weights;
   const int64_t all_bytes = p.n * std::max<int64_t>(1, static_cast<int64_t>(w.tensor().bytes()) / w.rows());
-  // Small pieces, so that threads end together; several tokens unpack 64 rows at once.
-  const int64_t chunk = most_lane_rows;
-  const int64_t chunks = (p.n + chunk - 1) / chunk;
+  const int64_t chunks = (p.n + most_lane_rows - 1) / most_lane_rows;
   const int64_t pieces = std::min(chunks, 16 * static_cast<int64_t>(pool.threads()));
   for (int64_t begin = 0; begin < p.m; begin += most_lane_tokens) {
     const int64_t m = std::min(most_lane_tokens, p.m - begin);
@@ -82,8 +80,8 @@ void lane_product(const Matrix& w, const CpuKernels& cpu, const Product& p, Thre
     };
     const auto work = [&](size_t at) {
       const auto i = static_cast<int64_t>(at);
-      const int64_t first = chunks * i / pieces * chunk;
-      const int64_t n = std::min(p.n, chunks * (i + 1) / pieces * chunk) - first;
+      const int64_t first = chunks * i / pieces * most_lane_rows;
+      const int64_t n = std::min(p.n, chunks * (i + 1) / pieces * most_lane_rows) - first;
       auto* sums = scratch<LaneSum>(static_cast<size_t>(m * most_lane_rows) * sizeof(float));
       row.product({w.lanes_at(p.first + first), n, k, rounded, m, &sums->v, y + first, p.y_stride});
     };
