@@ -50,7 +50,7 @@ std::string own_cgroup() {
   std::ifstream in("/proc/self/cgroup");
   for (std::string line; std::getline(in, line);) {
     if (line.rfind("0::", 0) != 0) continue;
-    const std::string folder = "/sys/fs/cgroup" + line.substr(3);
+    std::string folder = "/sys/fs/cgroup" + line.substr(3);
     if (std::ifstream(folder + "/memory.max")) return folder;
   }
   return "/sys/fs/cgroup";  // as containers see their own
