@@ -35,6 +35,7 @@ nibble_room(kernels USES formats)
 # The only files with instruction-set flags; what they emit stays in anonymous namespaces.
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
   set_source_files_properties(${PROJECT_SOURCE_DIR}/src/kernels/cpu/avx2.cpp
+                              ${PROJECT_SOURCE_DIR}/src/kernels/cpu/lanes_avx2.cpp
                               ${PROJECT_SOURCE_DIR}/src/kernels/cpu/integer_avx2.cpp PROPERTIES
     COMPILE_OPTIONS "-mavx2;-mfma;-mf16c;-mbmi2")
   set_source_files_properties(${PROJECT_SOURCE_DIR}/src/kernels/cpu/avx512.cpp

@@ -40,7 +40,8 @@ void dot_product(const Matrix& w, const KernelRow& row, const CpuKernels& cpu, c
   if (!row.floats) {
     const int64_t units = (k + unit_weights - 1) / unit_weights;
     auto* rounded = scratch<RoundedUnit>(static_cast<size_t>(p.m * units) * sizeof(RoundedUnit));
-    cpu.round({p.x, p.m, k, row.bias, rounded, units, 1});
+    constexpr auto size = static_cast<int64_t>(sizeof(RoundedUnit));
+    cpu.round({p.x, p.m, k, row.bias, reinterpret_cast<std::byte*>(rounded), units * size, size});
     x = rounded;
   }
   const int64_t row_bytes = std::max<int64_t>(1, static_cast<int64_t>(w.tensor().bytes()) / w.rows());
@@ -63,8 +64,7 @@ void dot_product(const Matrix& w, const KernelRow& row, const CpuKernels& cpu, c
 constexpr int64_t most_lane_tokens = 512;
 
 /// Weights in lanes, any number of tokens: products of whole numbers.
-void lane_product(const Matrix& w, const CpuKernels& cpu, const Product& p, ThreadPool& pool) {
-  const LaneRow& row = *w.lanes();
+void lane_product(const Matrix& w, const LaneRow& row, const Product& p, ThreadPool& pool) {
   const int64_t k = w.cols(), units = (k + unit_weights - 1) / unit_weights;
   const int64_t all_bytes = p.n * std::max<int64_t>(1, static_cast<int64_t>(w.tensor().bytes()) / w.rows());
   const int64_t chunks = (p.n + most_lane_rows - 1) / most_lane_rows;
@@ -73,10 +73,11 @@ void lane_product(const Matrix& w, const CpuKernels& cpu, const Product& p, Thre
     const int64_t m = std::min(most_lane_tokens, p.m - begin);
     const float* x = p.x + begin * k;
     float* y = p.y + begin * p.y_stride;
-    auto* rounded = scratch<RoundedUnit>(static_cast<size_t>(m * units) * sizeof(RoundedUnit));
+    auto* rounded = scratch<std::byte>(static_cast<size_t>(m * units * row.x_bytes));
     const auto round = [&](size_t at) {
       const int64_t i = static_cast<int64_t>(at) * 16;
-      cpu.round({x + i * k, std::min<int64_t>(16, m - i), k, row.bias, rounded + i, 1, m});
+      row.round({x + i * k, std::min<int64_t>(16, m - i), k, row.bias, rounded + i * row.x_bytes, row.x_bytes,
+                 m * row.x_bytes});
     };
     const auto work = [&](size_t at) {
       const auto i = static_cast<int64_t>(at);
@@ -154,9 +155,11 @@ void tile_product(const Matrix& w, const KernelRow& row, const CpuKernels& cpu, 
 const char* fast_matmul(const Matrix& w, const Product& p, ThreadPool& pool) {
   const CpuKernels& cpu = cpu_kernels();
   // Experts of a stack may begin anywhere, and the level may have been lowered since.
-  if (w.lanes() != nullptr && cpu.lanes != nullptr && p.first % 16 == 0) {
-    lane_product(w, cpu, p, pool);
-    return w.lanes()->name;
+  if (w.lanes() != nullptr && p.first % lane_rows == 0) {
+    if (const LaneRow* row = lane_row_for(w.word(), cpu); row != nullptr) {
+      lane_product(w, *row, p, pool);
+      return row->name;
+    }
   }
   const KernelRow& row = kernel_for(w.word(), w.cols(), isa_level());
   if (cpu.tiles.run != nullptr && p.m >= cpu.tiles.from) {

@@ -110,48 +110,42 @@ void Matrix::keep_decoded(ThreadPool& pool) {
 
 namespace {
 
-constexpr int64_t lane_rows = 16;
-
-int64_t lane_group_bytes(const LaneRow& row, int64_t cols) {
-  return (cols + unit_weights - 1) / unit_weights * row.unit_bytes;
+int64_t lane_group_bytes(const LaneLayout& layout, int64_t cols) {
+  return (cols + unit_weights - 1) / unit_weights * layout.unit_bytes;
 }
 
-const LaneRow* find_lanes(std::string_view word, int64_t cols) {
-  const CpuKernels& kernels = cpu_kernels();
-  for (int i = 0; i < kernels.lane_count; ++i) {
-    const LaneRow& row = kernels.lanes[i];
-    if (word == row.format && cols > 0 && cols % row.cols_multiple == 0) return &row;
-  }
-  return nullptr;
+/// The layout that the level in use has products for.
+const LaneLayout* find_lanes(std::string_view word, int64_t cols) {
+  return lane_row_for(word, cpu_kernels()) != nullptr ? lane_layout_of(word, cols) : nullptr;
 }
 
 }  // namespace
 
 size_t Matrix::arranged_bytes() const noexcept {
   if (kept_ != nullptr) return 0;
-  if (const LaneRow* row = find_lanes(word_, cols_); row != nullptr)
-    return static_cast<size_t>((rows_ + lane_rows - 1) / lane_rows * lane_group_bytes(*row, cols_));
+  if (const LaneLayout* layout = find_lanes(word_, cols_); layout != nullptr)
+    return static_cast<size_t>((rows_ + lane_rows - 1) / lane_rows * lane_group_bytes(*layout, cols_));
   return tensor_.bytes();
 }
 
 bool Matrix::arrange(HugeMemory& memory, ThreadPool& pool) {
   const size_t bytes = arranged_bytes();
   if (bytes == 0) return false;
-  const LaneRow* row = find_lanes(word_, cols_);
-  if (row == nullptr) {
+  const LaneLayout* layout = find_lanes(word_, cols_);
+  if (layout == nullptr) {
     copy_planes(memory, pool);
     return true;
   }
   arranged_ = memory.take(bytes);
   // Pages are touched first by the thread that fills them.
   constexpr int64_t groups = 4;
-  const int64_t step = groups * lane_rows, group_bytes = lane_group_bytes(*row, cols_);
+  const int64_t step = groups * lane_rows, group_bytes = lane_group_bytes(*layout, cols_);
   pool.parallel_for(static_cast<size_t>((rows_ + step - 1) / step), [&](size_t i) {
     const int64_t first = static_cast<int64_t>(i) * step;
-    row->arrange({planes(), first, std::min(step, rows_ - first), cols_,
-                  arranged_.get() + static_cast<int64_t>(i) * groups * group_bytes});
+    layout->arrange({planes(), first, std::min(step, rows_ - first), cols_,
+                     arranged_.get() + static_cast<int64_t>(i) * groups * group_bytes});
   });
-  lanes_ = row;
+  lanes_ = layout;
   return true;
 }
 
@@ -174,27 +168,38 @@ const std::byte* Matrix::lanes_at(int64_t first) const noexcept {
   return arranged_.get() + first / lane_rows * lane_group_bytes(*lanes_, cols_);
 }
 
+#if defined(__x86_64__)
+namespace {
+
+CpuKernels with_lanes(CpuKernels kernels, const LaneRow* rows, int count) {
+  kernels.lanes = rows;
+  kernels.lane_count = count;
+  return kernels;
+}
+
+CpuKernels with_amx(CpuKernels kernels) {
+  kernels.tiles = amx_tiles;
+  kernels.peak = amx_peak;
+  return kernels;
+}
+
+}  // namespace
+#endif
+
 const CpuKernels& cpu_kernels(IsaLevel level) {
   switch (level) {
 #if defined(__x86_64__)
-    case IsaLevel::avx2:
-      return cpu_avx2;
+    case IsaLevel::avx2: {
+      static const CpuKernels avx2 = with_lanes(cpu_avx2, lanes_avx2, lanes_avx2_count);
+      return avx2;
+    }
     case IsaLevel::avx512: {
-      static const CpuKernels vnni = [] {
-        CpuKernels k = cpu_avx512_vnni;
-        k.lanes = lanes_vnni;
-        k.lane_count = lanes_vnni_count;
-        return k;
-      }();
-      return isa_has_vnni() ? vnni : cpu_avx512;
+      static const CpuKernels plain = with_lanes(cpu_avx512, lanes_avx2, lanes_avx2_count);
+      static const CpuKernels vnni = with_lanes(cpu_avx512_vnni, lanes_vnni, lanes_vnni_count);
+      return isa_has_vnni() ? vnni : plain;
     }
     case IsaLevel::amx: {
-      static const CpuKernels amx = [] {
-        CpuKernels k = cpu_avx512_vnni;
-        k.tiles = amx_tiles;
-        k.peak = amx_peak;
-        return k;
-      }();
+      static const CpuKernels amx = with_amx(cpu_avx512_vnni);
       return amx;
     }
 #elif defined(__aarch64__)
@@ -215,6 +220,13 @@ const KernelRow& kernel_for(std::string_view word, int64_t cols, IsaLevel level)
     if (word == row.format && cols % row.cols_multiple == 0) return row;
   }
   return kernels.rows[kernels.row_count - 1];
+}
+
+const LaneRow* lane_row_for(std::string_view word, const CpuKernels& kernels) noexcept {
+  for (int i = 0; i < kernels.lane_count; ++i) {
+    if (word == kernels.lanes[i].format) return &kernels.lanes[i];
+  }
+  return nullptr;
 }
 
 const char* last_kernel() noexcept { return chosen; }

@@ -10,6 +10,7 @@
 #include "formats/format.h"
 #include "kernels/cpu/kernel.h"
 #include "kernels/isa.h"
+#include "kernels/lanes.h"
 
 namespace nibble {
 
@@ -47,8 +48,8 @@ class Matrix {
   bool arrange(HugeMemory& memory, ThreadPool& pool);
   /// Bytes that arrange takes; 0 where there is nothing to copy.
   size_t arranged_bytes() const noexcept;
-  /// Null unless arranged.
-  const LaneRow* lanes() const noexcept { return lanes_; }
+  /// Null unless the weights stand in lanes.
+  const LaneLayout* lanes() const noexcept { return lanes_; }
   /// Rows from `first`, a multiple of 16, in lanes.
   const std::byte* lanes_at(int64_t first) const noexcept;
   Precision precision() const noexcept { return precision_; }
@@ -76,7 +77,7 @@ class Matrix {
   std::string word_;
   const float* decoded_ = nullptr;
   std::shared_ptr<const std::vector<float>> kept_;
-  const LaneRow* lanes_ = nullptr;
+  const LaneLayout* lanes_ = nullptr;
   std::shared_ptr<std::byte> arranged_;             ///< in lanes
   std::vector<std::shared_ptr<std::byte>> copies_;  ///< of the planes
 };
@@ -88,6 +89,8 @@ const CpuKernels& cpu_kernels(IsaLevel level);
 /// The line of the selection table for weights of a format (its canonical word) with rows of `cols`; the last
 /// line where none is made for it.
 const KernelRow& kernel_for(std::string_view word, int64_t cols, IsaLevel level);
+/// The level's line for weights of a format that stand in lanes; null where it has none.
+const LaneRow* lane_row_for(std::string_view word, const CpuKernels& kernels) noexcept;
 /// Name of the line that this thread's last matmul chose; empty before the first one.
 const char* last_kernel() noexcept;
 

@@ -14,52 +14,30 @@
 #include "kernels/cpu/int8.inc"
 // What follows uses what stands above.
 #include "kernels/cpu/codes256.inc"
+#include "kernels/cpu/rounded256.inc"
 
 namespace nibble {
 namespace {
 
 // --- rounding activations
 
-void round_group(const float* x, int64_t n, int32_t bias, RoundedUnit& out, int64_t at) noexcept {
-  float most = 0, strange = 0;
-  for (int64_t i = 0; i < n; ++i) {
-    const float v = x[i] < 0 ? -x[i] : x[i];
-    most = v > most ? v : most;
-    strange += x[i] * 0.0f;
-  }
-  const bool finite = strange == 0.0f;
-  const float scale = finite ? most / 127.0f : __builtin_nanf("");
-  const float inverse = most > 0 && finite ? 127.0f / most : 0.0f;
-  for (int64_t half = 0; half < 2; ++half) {
-    int32_t sum = 0;
-    for (int64_t four = 0; four < 4; ++four) {
-      int32_t part = 0;
-      for (int64_t i = 16 * half + 4 * four; i < 16 * half + 4 * four + 4; ++i) {
-        int32_t q = i < n ? _mm_cvtss_si32(_mm_set_ss(x[i] * inverse)) : 0;
-        q = q > 127 ? 127 : q < -127 ? -127 : q;
-        out.q[at + i] = static_cast<int8_t>(q);
-        part += q;
-      }
-      out.bias[at / 4 + 4 * half + four] = -bias * part;
-      sum += part;
-    }
-    out.start[at / 16 + half] = -bias * sum;
-    out.scale[at / 16 + half] = scale;
-    out.sum[at / 16 + half] = scale * static_cast<float>(sum);
-  }
-}
-
 void round_rows(const RoundTask& t) noexcept {
-  for (int64_t i = 0; i < t.m; ++i) {
-    RoundedUnit* out = t.out + i * t.token_step;
-    for (int64_t begin = 0; begin < t.k; begin += unit_weights, out += t.unit_step) {
-      for (int64_t at = 0; at < unit_weights; at += 32) {
-        const int64_t left = t.k - begin - at;
-        const int64_t n = left < 0 ? 0 : left > 32 ? 32 : left;
-        round_group(n > 0 ? t.x + i * t.k + begin + at : t.x, n, t.bias, *out, at);
-      }
-    }
-  }
+  each_block<RoundedUnit>(
+      t, [&](const Block32& x, RoundedUnit& out, int64_t block) __attribute__((always_inline)) {
+        __m256i q[4];
+        const float scale = round_block(x, q);
+        const __m256i bytes = to_bytes(q), fours = sums_of_four(bytes);
+        _mm256_storeu_si256(reinterpret_cast<__m256i*>(out.q + 32 * block), bytes);
+        _mm256_storeu_si256(reinterpret_cast<__m256i*>(out.bias + 8 * block),
+                            _mm256_mullo_epi32(fours, _mm256_set1_epi32(-t.bias)));
+        const __m128i sums = sum_words(fours);
+        const int32_t sum[2] = {_mm_cvtsi128_si32(sums), _mm_extract_epi32(sums, 1)};
+        for (int64_t half = 0; half < 2; ++half) {
+          out.start[2 * block + half] = -t.bias * sum[half];
+          out.scale[2 * block + half] = scale;
+          out.sum[2 * block + half] = scale * static_cast<float>(sum[half]);
+        }
+      });
 }
 
 // --- products with rows in their own format
@@ -155,6 +133,28 @@ void dot(const DotTask& t) noexcept {
   for (; i < t.m; ++i) dot_rows<F, 1>(t, i);
 }
 
+// Byte products, as many as 16 bits hold added up in them: what kernels of small codes do.
+int64_t peak_bytes(int64_t rounds) noexcept {
+  constexpr int chains = 8;
+  __m256i sum[chains];
+#pragma GCC unroll 16
+  for (int i = 0; i < chains; ++i) {
+    sum[i] = _mm256_setzero_si256();
+    __asm__ volatile("" : "+x"(sum[i]));  // else all chains would be seen to be one
+  }
+  __m256i a = byte_mask(3), b = byte_mask(2);
+  for (int64_t r = 0; r < rounds; ++r) {
+#pragma GCC unroll 16
+    for (int i = 0; i < chains; ++i) {
+      __asm__ volatile("" : "+x"(a), "+x"(b));  // else all products would be seen to be one
+      sum[i] = _mm256_add_epi16(sum[i], _mm256_maddubs_epi16(a, b));
+    }
+  }
+#pragma GCC unroll 16
+  for (int i = 0; i < chains; ++i) __asm__ volatile("" : : "x"(sum[i]));
+  return rounds * chains * 32;
+}
+
 template <class F>
 constexpr KernelRow rounded(const char* name, const char* format, int64_t multiple) {
   return {name, format, multiple, F::bias, false, nullptr, &dot<F>, nullptr};
@@ -184,7 +184,7 @@ const CpuKernels cpu_avx2 = {rows,
                              &products,
                              &weighted_sum,
                              &read_bytes,
-                             {&peak_f32, "f32 products and sums"},
+                             {&peak_bytes, "byte products and 16-bit sums"},
                              &round_rows,
                              nullptr,
                              nullptr,

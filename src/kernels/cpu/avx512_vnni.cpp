@@ -105,6 +105,8 @@ constexpr KernelRow rows[] = {
 
 }  // namespace
 
+void round_rows_vnni(const RoundTask& t) noexcept { round_rows(t); }
+
 extern const CpuKernels cpu_avx512_vnni = {rows,
                                            sizeof rows / sizeof rows[0],
                                            &products,

@@ -44,14 +44,14 @@ struct RoundedUnit {
 };
 constexpr int64_t unit_weights = 256;
 
-/// x [m, k] to m * ceil(k / 256) units, the last of a row padded with zeros. NaN and infinity make the scale
-/// NaN.
+/// x [m, k] to m * ceil(k / 256) units of what a kernel takes (RoundedUnit, or the level's own), the last of
+/// a row padded with zeros. NaN and infinity make the scale NaN.
 struct RoundTask {
   const float* x;
   int64_t m, k;
   int32_t bias;
-  RoundedUnit* out;
-  int64_t token_step, unit_step;  ///< from a token's unit to that of the next, and to the token's next
+  std::byte* out;
+  int64_t token_step, unit_step;  ///< bytes from a token's unit to that of the next, and to the token's next
 };
 
 /// y[i][j] of few rows of x with rows [first, first + n) of a weight in its own format.
@@ -116,33 +116,26 @@ struct KernelRow {
   void (*panel)(const PanelTask&) noexcept;
 };
 
-/// Rows [first, first + n) of a weight put into lanes of 16 rows: word by word of four bytes, each beside the
-/// same word of the other rows; rows that are missing are zero.
-struct ArrangeTask {
-  const std::byte* const* planes;  ///< of the whole tensor
-  int64_t first, n, k;
-  std::byte* out;  ///< LaneRow::unit_bytes for each 256 columns of 16 rows
-};
-/// y[i][j] of rows of x with n rows that stand in lanes.
+/// y[i][j] of rows of x with n rows that stand in lanes (kernels/lanes.h).
 struct LaneTask {
   const std::byte* w;  ///< of the first row
   int64_t n, k;
-  const RoundedUnit* x;  ///< [ceil(k / 256), m]
+  const std::byte* x;  ///< [ceil(k / 256), m] units as LaneRow::round makes them
   int64_t m;
   float* sums;  ///< memory for m * most_lane_rows of them
   float* y;     ///< y[i * y_stride + j], j < n
   int64_t y_stride;
 };
+constexpr int64_t lane_rows = 16;
 constexpr int64_t most_lane_rows = 64;
 
-/// A format whose weights are better kept in lanes, in memory of their own, where there is enough.
+/// Products with weights in lanes.
 struct LaneRow {
   const char* name;
   const char* format;
-  int64_t cols_multiple;
-  int32_t bias;  ///< for RoundTask
-  int64_t unit_bytes;
-  void (*arrange)(const ArrangeTask&) noexcept;
+  int32_t bias;     ///< for RoundTask
+  int64_t x_bytes;  ///< of 256 activations
+  void (*round)(const RoundTask&) noexcept;
   void (*product)(const LaneTask&) noexcept;
 };
 
@@ -254,8 +247,12 @@ extern const CpuKernels cpu_scalar;
 #if defined(__x86_64__)
 extern const CpuKernels cpu_avx2;
 extern const CpuKernels cpu_avx512;
+extern const LaneRow lanes_avx2[];
+extern const int lanes_avx2_count;
 extern const LaneRow lanes_vnni[];
 extern const int lanes_vnni_count;
+/// Activations to RoundedUnit.
+void round_rows_vnni(const RoundTask&) noexcept;
 extern const CpuKernels cpu_avx512_vnni;  ///< AVX-512 with VNNI, BF16, VBMI
 extern const TileKernel amx_tiles;        ///< what AMX has beyond cpu_avx512_vnni
 extern const PeakKernel amx_peak;
