@@ -175,6 +175,38 @@ TEST(FastMatmul, FormatsWithLanesUseThem) {
   }
 }
 
+// Sums of 16 bits are as large as they get where the largest codes meet activations of 127: all of a sign,
+// but for the weights that make the block as wide as it can be.
+TEST(FastMatmul, LargestCodesMeetLargestActivations) {
+  const KeepLevel keep;
+  constexpr int64_t n = 16, k = 512;
+  for (const IsaLevel level : isa_levels()) {
+    set_isa_level(level);
+    const CpuKernels& cpu = cpu_kernels();
+    for (int i = 0; i < cpu.lane_count; ++i) {
+      const std::string word = cpu.lanes[i].format;
+      for (const float side : {1.0f, -1.0f}) {
+        std::vector<float> v(static_cast<size_t>(n * k));
+        for (size_t c = 0; c < v.size(); ++c) v[c] = c % 16 == 5 ? -side : side;
+        Matrix w(encode_nearest(format_of(word), {n, k}, v), "w");
+        w.set_precision(Precision::fast);
+        w = arranged(w);
+        ThreadPool pool(1);
+        for (const float sign : {1.0f, -1.0f}) {
+          for (const int64_t m : {1, 2, 4, 6, 7}) {
+            SCOPED_TRACE(fmt::format("{} {} weights {} activations {}", isa_name(level), word, side, sign));
+            const std::vector<float> x(static_cast<size_t>(m * k), sign);
+            std::vector<float> y(static_cast<size_t>(m * n));
+            matmul(w, 0, n, x.data(), m, y.data(), n, pool);
+            check(w, 0, n, m, x, y);
+            if (HasFatalFailure()) return;
+          }
+        }
+      }
+    }
+  }
+}
+
 TEST(FastMatmul, LanesDoNotOutliveTheirLevel) {
   const KeepLevel keep;
   const Matrix w = arranged(weights("q4_k", {48, 256}));
