@@ -155,11 +155,9 @@ void tile_product(const Matrix& w, const KernelRow& row, const CpuKernels& cpu, 
 const char* fast_matmul(const Matrix& w, const Product& p, ThreadPool& pool) {
   const CpuKernels& cpu = cpu_kernels();
   // Experts of a stack may begin anywhere, and the level may have been lowered since.
-  if (w.lanes() != nullptr && p.first % lane_rows == 0) {
-    if (const LaneRow* row = lane_row_for(w.word(), cpu); row != nullptr) {
-      lane_product(w, *row, p, pool);
-      return row->name;
-    }
+  if (const LaneRow* row = w.lane_row(cpu); row != nullptr && p.first % lane_rows == 0) {
+    lane_product(w, *row, p, pool);
+    return row->name;
   }
   const KernelRow& row = kernel_for(w.word(), w.cols(), isa_level());
   if (cpu.tiles.run != nullptr && p.m >= cpu.tiles.from) {

@@ -114,6 +114,14 @@ int64_t lane_group_bytes(const LaneLayout& layout, int64_t cols) {
   return (cols + unit_weights - 1) / unit_weights * layout.unit_bytes;
 }
 
+/// The level's line for a format; null where it has none.
+const LaneRow* lane_row_for(std::string_view word, const CpuKernels& kernels) noexcept {
+  for (int i = 0; i < kernels.lane_count; ++i) {
+    if (word == kernels.lanes[i].format) return &kernels.lanes[i];
+  }
+  return nullptr;
+}
+
 /// The layout that the level in use has products for.
 const LaneLayout* find_lanes(std::string_view word, int64_t cols) {
   return lane_row_for(word, cpu_kernels()) != nullptr ? lane_layout_of(word, cols) : nullptr;
@@ -146,6 +154,8 @@ bool Matrix::arrange(HugeMemory& memory, ThreadPool& pool) {
                      arranged_.get() + static_cast<int64_t>(i) * groups * group_bytes});
   });
   lanes_ = layout;
+  lane_kernels_ = &cpu_kernels();
+  lane_row_ = lane_row_for(word_, *lane_kernels_);
   return true;
 }
 
@@ -162,6 +172,11 @@ void Matrix::copy_planes(HugeMemory& memory, ThreadPool& pool) {
     base_[p] = to;
   }
   if (plain) decoded_ = reinterpret_cast<const float*>(base_[0]);
+}
+
+const LaneRow* Matrix::lane_row(const CpuKernels& kernels) const noexcept {
+  if (&kernels == lane_kernels_ || lanes_ == nullptr) return lane_row_;
+  return lane_row_for(word_, kernels);  // the level has been lowered since
 }
 
 const std::byte* Matrix::lanes_at(int64_t first) const noexcept {
@@ -220,13 +235,6 @@ const KernelRow& kernel_for(std::string_view word, int64_t cols, IsaLevel level)
     if (word == row.format && cols % row.cols_multiple == 0) return row;
   }
   return kernels.rows[kernels.row_count - 1];
-}
-
-const LaneRow* lane_row_for(std::string_view word, const CpuKernels& kernels) noexcept {
-  for (int i = 0; i < kernels.lane_count; ++i) {
-    if (word == kernels.lanes[i].format) return &kernels.lanes[i];
-  }
-  return nullptr;
 }
 
 const char* last_kernel() noexcept { return chosen; }

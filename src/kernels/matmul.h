@@ -50,6 +50,8 @@ class Matrix {
   size_t arranged_bytes() const noexcept;
   /// Null unless the weights stand in lanes.
   const LaneLayout* lanes() const noexcept { return lanes_; }
+  /// Products of a level with the lanes; null without lanes and for a level that has none.
+  const LaneRow* lane_row(const CpuKernels& kernels) const noexcept;
   /// Rows from `first`, a multiple of 16, in lanes.
   const std::byte* lanes_at(int64_t first) const noexcept;
   Precision precision() const noexcept { return precision_; }
@@ -78,6 +80,8 @@ class Matrix {
   const float* decoded_ = nullptr;
   std::shared_ptr<const std::vector<float>> kept_;
   const LaneLayout* lanes_ = nullptr;
+  const CpuKernels* lane_kernels_ = nullptr;        ///< of the level that was in use when they were made
+  const LaneRow* lane_row_ = nullptr;               ///< and its products
   std::shared_ptr<std::byte> arranged_;             ///< in lanes
   std::vector<std::shared_ptr<std::byte>> copies_;  ///< of the planes
 };
@@ -89,8 +93,6 @@ const CpuKernels& cpu_kernels(IsaLevel level);
 /// The line of the selection table for weights of a format (its canonical word) with rows of `cols`; the last
 /// line where none is made for it.
 const KernelRow& kernel_for(std::string_view word, int64_t cols, IsaLevel level);
-/// The level's line for weights of a format that stand in lanes; null where it has none.
-const LaneRow* lane_row_for(std::string_view word, const CpuKernels& kernels) noexcept;
 /// Name of the line that this thread's last matmul chose; empty before the first one.
 const char* last_kernel() noexcept;
 
