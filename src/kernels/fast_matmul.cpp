@@ -1,20 +1,26 @@
 #include "kernels/fast_matmul.h"
 
 #include <algorithm>
+#include <memory>
+
+#include "base/huge_memory.h"
 
 namespace nibble {
 namespace {
 
-/// Memory that is never shrunk nor cleared, in cache lines.
+/// Memory that is never shrunk nor cleared, in large pages: its place in the second-level cache is then its
+/// own.
 template <class T>
 T* scratch(size_t bytes) {
-  struct alignas(64) Line {
-    std::byte bytes[64];
-  };
-  thread_local std::vector<Line> lines;
-  const size_t need = (bytes + sizeof(Line) - 1) / sizeof(Line);
-  if (lines.size() < need) lines.resize(need);
-  return reinterpret_cast<T*>(lines.data());
+  thread_local std::shared_ptr<std::byte> memory;
+  thread_local size_t size = 0;
+  if (size < bytes) {
+    HugeMemory huge;
+    memory = nullptr;
+    memory = huge.take(bytes);
+    size = bytes;
+  }
+  return reinterpret_cast<T*>(memory.get());
 }
 // Tags keep the buffers of one thread apart.
 struct TokenTile {
@@ -24,6 +30,9 @@ struct WeightTile {
   uint16_t v[16 * 32];
 };
 struct LaneSum {
+  float v;
+};
+struct TileSum {
   float v;
 };
 
@@ -100,9 +109,11 @@ void lane_product(const Matrix& w, const LaneRow& row, const Product& p, ThreadP
   }
 }
 
-// A panel of weights stays in the second-level cache, with the tokens that are multiplied with it.
-constexpr int64_t panel_bytes = int64_t{1} << 20;
-constexpr int64_t most_panel_rows = 256;
+// Ready for tiles; they stay in the second-level cache.
+constexpr int64_t most_panel_bytes = int64_t{1} << 20;
+constexpr int64_t most_tile_rows = 256;
+// Their columns stay in the second-level cache, tile_columns of them at a time.
+constexpr int64_t most_tile_tokens = 512;
 
 void decode_panel(const Matrix& w, const KernelRow& row, const CpuKernels& cpu, int64_t first, int64_t n,
                   uint16_t* out) {
@@ -110,7 +121,7 @@ void decode_panel(const Matrix& w, const KernelRow& row, const CpuKernels& cpu, 
   if (w.decoded() != nullptr) {
     cpu.pack_rows({w.decoded() + first * k, n, k, k, out});
   } else if (row.panel != nullptr) {
-    row.panel({w.planes(), first, n, k, 0, (k + unit_weights - 1) / unit_weights, out});
+    row.panel({w.planes(), first, n, k, out});
   } else {
     auto* rows = scratch<float>(static_cast<size_t>(n * k) * sizeof(float));
     w.decode_rows(first, n, rows, k);
@@ -118,36 +129,55 @@ void decode_panel(const Matrix& w, const KernelRow& row, const CpuKernels& cpu, 
   }
 }
 
-/// Many tokens: panels of weights are decoded once to bf16 tiles and meet all tokens.
-void tile_product(const Matrix& w, const KernelRow& row, const CpuKernels& cpu, const Product& p,
+/// Many tokens: weights become bf16 tiles, once for most_tile_tokens tokens. From lanes while products go on,
+/// else before them.
+void tile_product(const Matrix& w, const LaneRow* lanes, const CpuKernels& cpu, const Product& p,
                   ThreadPool& pool) {
-  const int64_t k = w.cols(), blocks = (k + 31) / 32, groups = (p.m + 15) / 16;
-  auto* tokens = scratch<TokenTile>(static_cast<size_t>(groups * blocks) * sizeof(TokenTile))->v;
-  const int64_t group_size = blocks * 512;
-  pool.parallel_for(static_cast<size_t>(groups), [&](size_t i) {
-    const auto g = static_cast<int64_t>(i);
-    cpu.pack_tokens({p.x + g * 16 * k, std::min<int64_t>(16, p.m - g * 16), k, k, tokens + g * group_size});
-  });
-  if (p.m <= 64 && cpu.tiles.few != nullptr && row.panel != nullptr && w.decoded() == nullptr) {
-    const int64_t step = std::clamp<int64_t>(p.n / (4 * pool.threads()) / 16 * 16, 16, 64);
-    pool.parallel_for(static_cast<size_t>((p.n + step - 1) / step), [&](size_t i) {
-      const int64_t begin = static_cast<int64_t>(i) * step;
-      cpu.tiles.few({row.panel, w.planes(), p.first + begin, std::min(step, p.n - begin), k, tokens, p.m,
-                     p.y + begin, p.y_stride});
+  const int64_t k = w.cols(), blocks = (k + 31) / 32;
+  const KernelRow& row = kernel_for(w.word(), k, isa_level());
+  const int64_t fit = lanes != nullptr ? most_tile_rows : most_panel_bytes / (blocks * 64) / 32 * 32;
+  const int64_t most_rows = std::clamp<int64_t>(fit, 32, most_tile_rows);
+  const int64_t threads = pool.threads(), rounds = (p.n + threads * most_rows - 1) / (threads * most_rows);
+  const int64_t step = (p.n + rounds * threads * 32 - 1) / (rounds * threads * 32) * 32;
+  for (int64_t from = 0; from < p.m; from += most_tile_tokens) {
+    const int64_t m = std::min(most_tile_tokens, p.m - from), groups = (m + 15) / 16;
+    auto* tokens = scratch<TokenTile>(static_cast<size_t>(groups * blocks) * sizeof(TokenTile));
+    pool.parallel_for(static_cast<size_t>(groups), [&](size_t i) {
+      const auto g = static_cast<int64_t>(i);
+      cpu.pack_tokens(
+          {p.x + (from + g * 16) * k, std::min<int64_t>(16, m - g * 16), k, k, tokens[g * blocks].v});
     });
-    return;
+    pool.parallel_for(static_cast<size_t>((p.n + step - 1) / step), [&](size_t i) {
+      const int64_t begin = static_cast<int64_t>(i) * step, n = std::min(step, p.n - begin);
+      auto* sums = scratch<TileSum>(static_cast<size_t>(tile_sums(n, m, k)) * sizeof(TileSum));
+      auto* panel = scratch<WeightTile>(lanes != nullptr ? static_cast<size_t>(tile_panels) * sizeof(uint16_t)
+                                                         : static_cast<size_t>((n + 15) / 16 * blocks) *
+                                                               sizeof(WeightTile));
+      TileTask t{nullptr,
+                 nullptr,
+                 0,
+                 nullptr,
+                 n,
+                 tokens->v,
+                 m,
+                 k,
+                 panel->v,
+                 &sums->v,
+                 p.y + from * p.y_stride + begin,
+                 p.y_stride};
+      if (lanes != nullptr) {
+        t.lanes = w.lanes_at(p.first + begin);
+        t.lane_bytes = w.lanes()->unit_bytes;
+        t.lines = lanes->lines;
+      } else {
+        for (int64_t r = 0; r < n; r += 16)
+          decode_panel(w, row, cpu, p.first + begin + r, std::min<int64_t>(16, n - r),
+                       panel[r / 16 * blocks].v);
+        t.w = panel->v;
+      }
+      cpu.tiles.run(t);
+    });
   }
-  const int64_t fit = panel_bytes / (blocks * 64) / 32 * 32;
-  const int64_t share = (p.n / (4 * pool.threads()) + 31) / 32 * 32;
-  const int64_t step = std::max<int64_t>(32, std::min({fit, share, most_panel_rows}));
-  pool.parallel_for(static_cast<size_t>((p.n + step - 1) / step), [&](size_t i) {
-    const int64_t begin = static_cast<int64_t>(i) * step, n = std::min(step, p.n - begin);
-    auto* panel = scratch<WeightTile>(static_cast<size_t>((n + 15) / 16 * blocks) * sizeof(WeightTile))->v;
-    for (int64_t r = 0; r < n; r += 16)
-      decode_panel(w, row, cpu, p.first + begin + r, std::min<int64_t>(16, n - r),
-                   panel + r / 16 * group_size);
-    cpu.tiles.run({panel, n, tokens, p.m, blocks, p.y + begin, p.y_stride});
-  });
 }
 
 }  // namespace
@@ -155,15 +185,17 @@ void tile_product(const Matrix& w, const KernelRow& row, const CpuKernels& cpu, 
 const char* fast_matmul(const Matrix& w, const Product& p, ThreadPool& pool) {
   const CpuKernels& cpu = cpu_kernels();
   // Experts of a stack may begin anywhere, and the level may have been lowered since.
-  if (const LaneRow* row = w.lane_row(cpu); row != nullptr && p.first % lane_rows == 0) {
-    lane_product(w, *row, p, pool);
-    return row->name;
-  }
-  const KernelRow& row = kernel_for(w.word(), w.cols(), isa_level());
-  if (cpu.tiles.run != nullptr && p.m >= cpu.tiles.from) {
-    tile_product(w, row, cpu, p, pool);
+  const LaneRow* lanes = p.first % lane_rows == 0 ? w.lane_row(cpu) : nullptr;
+  const bool whole = lanes != nullptr && !lanes->floats;
+  if (cpu.tiles.run != nullptr && p.m >= (whole ? cpu.tiles.from_whole : cpu.tiles.from)) {
+    tile_product(w, lanes, cpu, p, pool);
     return cpu.tiles.name;
   }
+  if (lanes != nullptr) {
+    lane_product(w, *lanes, p, pool);
+    return lanes->name;
+  }
+  const KernelRow& row = kernel_for(w.word(), w.cols(), isa_level());
   if (row.dot == nullptr) return nullptr;
   dot_product(w, row, cpu, p, pool);
   return row.name;

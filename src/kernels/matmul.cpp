@@ -214,7 +214,7 @@ const CpuKernels& cpu_kernels(IsaLevel level) {
       return isa_has_vnni() ? vnni : plain;
     }
     case IsaLevel::amx: {
-      static const CpuKernels amx = with_amx(cpu_avx512_vnni);
+      static const CpuKernels amx = with_amx(with_lanes(cpu_avx512_vnni, lanes_vnni, lanes_vnni_count));
       return amx;
     }
 #elif defined(__aarch64__)

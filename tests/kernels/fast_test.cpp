@@ -145,7 +145,7 @@ TEST(FastMatmul, EveryLineAgreesWithDecode) {
   for (const auto& [word, unit] : formats) {
     for (const Shapes s :
          {Shapes{1, 3, unit}, Shapes{2, 17, 3 * unit}, Shapes{3, 37, 512}, Shapes{7, 5, 512 + unit},
-          Shapes{8, 33, 256}, Shapes{19, 50, 256 + unit}, Shapes{70, 49, 2 * unit}}) {
+          Shapes{8, 33, 256}, Shapes{19, 50, 256 + unit}, Shapes{70, 49, 2 * unit}, Shapes{45, 290, 768}}) {
       const Matrix w = weights(word, {s.n, s.k});
       for (const IsaLevel level : isa_levels()) {
         set_isa_level(level);
@@ -167,9 +167,12 @@ TEST(FastMatmul, FormatsWithLanesUseThem) {
     for (int i = 0; i < cpu.lane_count; ++i) {
       const Matrix w = arranged(weights(cpu.lanes[i].format, {48, 256}));
       ASSERT_NE(w.lanes(), nullptr) << cpu.lanes[i].name;
-      for (const int64_t m : {1, 40}) {
+      for (const int64_t m : {1, 5, 40, 530}) {
         run(w, m);
-        EXPECT_STREQ(last_kernel(), cpu.lanes[i].name);
+        // Many tokens meet tiles unpacked from the lanes, where those are faster.
+        const int64_t tiles = cpu.lanes[i].floats ? cpu.tiles.from : cpu.tiles.from_whole;
+        const bool tiled = cpu.tiles.run != nullptr && m >= tiles;
+        EXPECT_STREQ(last_kernel(), tiled ? cpu.tiles.name : cpu.lanes[i].name);
       }
     }
   }

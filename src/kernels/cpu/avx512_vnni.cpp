@@ -17,43 +17,54 @@
 #include "kernels/cpu/dot512.inc"
 #include "kernels/cpu/generic.inc"
 #include "kernels/cpu/int8.inc"
+#include "kernels/cpu/tiles512.inc"
 
 namespace nibble {
 namespace {
 
-// 16 rows with 16 tokens: a register of tokens for each row.
-NIBBLE_INLINE void tile(const uint16_t* w, const uint16_t* x, int64_t blocks, __m512i* out) noexcept {
+// 16 rows with 16 tokens: a register of rows for each token.
+NIBBLE_INLINE void tile(const uint16_t* w, const uint16_t* x, int64_t blocks, float* sums) noexcept {
   __m512 sum[16];
 #pragma GCC unroll 16
-  for (int r = 0; r < 16; ++r) sum[r] = _mm512_setzero_ps();
+  for (int i = 0; i < 16; ++i) sum[i] = _mm512_load_ps(sums + 16 * i);
   for (int64_t b = 0; b < blocks; ++b, w += 512, x += 512) {
     for (int p = 0; p < 16; ++p) {
-      __m512bh tokens;
-      __builtin_memcpy(&tokens, x + 32 * p, sizeof tokens);
+      __m512bh weights;
+      __builtin_memcpy(&weights, w + 32 * p, sizeof weights);
 #pragma GCC unroll 16
-      for (int r = 0; r < 16; ++r) {
+      for (int i = 0; i < 16; ++i) {
         int32_t pair;
-        __builtin_memcpy(&pair, w + 32 * r + 2 * p, sizeof pair);
+        __builtin_memcpy(&pair, x + 32 * i + 2 * p, sizeof pair);
         const __m512i one = _mm512_set1_epi32(pair);
-        __m512bh weights;
-        __builtin_memcpy(&weights, &one, sizeof weights);
-        sum[r] = _mm512_dpbf16_ps(sum[r], weights, tokens);
+        __m512bh tokens;
+        __builtin_memcpy(&tokens, &one, sizeof tokens);
+        sum[i] = _mm512_dpbf16_ps(sum[i], weights, tokens);
       }
     }
   }
 #pragma GCC unroll 16
-  for (int r = 0; r < 16; ++r) out[r] = _mm512_castps_si512(sum[r]);
+  for (int i = 0; i < 16; ++i) _mm512_store_ps(sums + 16 * i, sum[i]);
 }
 
-void tiles(const TileTask& t) noexcept {
-  for (int64_t token = 0; token < t.m; token += 16) {
-    for (int64_t row = 0; row < t.n; row += 16) {
-      __m512i v[16];
-      tile(t.w + row * 32 * t.blocks, t.x + token * 32 * t.blocks, t.blocks, v);
-      store_tile(v, t.y + token * t.y_stride + row, t.y_stride, t.n - row, t.m - token);
+struct Registers {
+  template <int rows, int tokens>
+  static NIBBLE_INLINE void start(bool first, float* sums) noexcept {
+    if (!first) return;
+    for (int64_t i = 0; i < 4 * tile_numbers; i += 16) _mm512_store_ps(sums + i, _mm512_setzero_ps());
+  }
+  template <int rows, int tokens>
+  static NIBBLE_INLINE void add(const uint16_t* w0, const uint16_t* w1, const uint16_t* x0,
+                                const uint16_t* x1, int64_t blocks, float* sums) noexcept {
+    for (int i = 0; i < tokens; ++i) {
+      for (int r = 0; r < rows; ++r)
+        tile(r == 0 ? w0 : w1, i == 0 ? x0 : x1, blocks, sums + (2 * i + r) * tile_numbers);
     }
   }
-}
+  template <int rows, int tokens>
+  static NIBBLE_INLINE void finish(float*) noexcept {}
+};
+
+void tiles(const TileTask& t) noexcept { multiply_tiles<Registers>(t); }
 
 int64_t peak_bytes(int64_t rounds) noexcept {
   constexpr int chains = 10;
@@ -116,7 +127,7 @@ extern const CpuKernels cpu_avx512_vnni = {rows,
                                            &round_rows,
                                            &pack_rows,
                                            &pack_tokens,
-                                           {&tiles, nullptr, "tiles-avx512", 16},
+                                           {&tiles, "tiles-avx512", 16, tiles_never},
                                            int8_kernels("int8-vnni")};
 
 }  // namespace nibble

@@ -64,45 +64,42 @@ struct DotTask {
   int64_t y_stride;
 };
 
-/// Rows [first, first + n), n <= 16, decoded to bf16 tiles: tile b holds columns [32 b, 32 b + 32) of 16
-/// rows, row by row; what lies beyond the matrix is zero. Columns [256 unit, 256 (unit + units)) of k.
+/// Weights as bf16 tiles of 32 columns by 16 rows: pair of columns p < 16, row r: columns 2 p and 2 p + 1 of
+/// r. Rows [first, first + n), n <= 16; what lies beyond the matrix is zero.
 struct PanelTask {
   const std::byte* const* planes;
   int64_t first, n, k;
-  int64_t unit, units;
-  uint16_t* out;  ///< 4096 for each unit; 512 for each 32 columns of the last one
+  uint16_t* out;  ///< 512 for each 32 columns
 };
 
-/// The same from f32 rows, `stride` apart.
+/// f32 rows, `stride` apart, n <= 16, as bf16 tiles.
 struct PackTask {
   const float* rows;
   int64_t n, stride, k;
-  uint16_t* out;
+  uint16_t* out;  ///< 512 for each 32 columns
 };
 
-/// Products of bf16 tiles with f32 sums. Weights: groups of 16 rows as PanelTask makes them. Tokens: groups
-/// of 16 as `pack_tokens` makes them (tile b: pair of columns p < 16, token t: columns 32 b + 2 p and the
-/// next).
+/// Products of bf16 tiles with f32 sums.
 struct TileTask {
+  /// Weights, groups of 16 rows: ceil(k / 32) tiles each as PanelTask makes them; null: they stand in lanes.
   const uint16_t* w;
-  int64_t n;  ///< rows that exist
-  const uint16_t* x;
-  int64_t m;       ///< tokens that exist
-  int64_t blocks;  ///< ceil(k / 32)
-  float* y;        ///< y[token * y_stride + row]
+  const std::byte* lanes;                                                       ///< of the first row
+  int64_t lane_bytes;                                                           ///< of 256 columns of 16 rows
+  void (*lines)(const std::byte* unit, int64_t group, uint16_t* out) noexcept;  ///< of LaneRow
+  int64_t n;                                                                    ///< rows that exist
+  const uint16_t* x;  ///< [groups of 16 tokens][ceil(k / 32)] tiles of 16 tokens by 32 columns
+  int64_t m;          ///< tokens that exist
+  int64_t k;
+  uint16_t* panels;  ///< memory for tile_panels numbers: weights from lanes
+  float* sums;       ///< memory for tile_sums(n, m, k) of them; both in cache lines
+  float* y;          ///< y[token * y_stride + row]
   int64_t y_stride;
 };
-
-/// Products of at most 64 tokens: weights are decoded 256 columns at a time and used at once.
-struct FewTilesTask {
-  void (*panel)(const PanelTask&) noexcept;
-  const std::byte* const* planes;
-  int64_t first, n, k;  ///< rows
-  const uint16_t* x;    ///< as in TileTask
-  int64_t m;
-  float* y;
-  int64_t y_stride;
-};
+constexpr int64_t tile_columns = 256;  ///< that are multiplied at once
+constexpr int64_t tile_panels = int64_t{2} * 32 * tile_columns;
+constexpr int64_t tile_sums(int64_t n, int64_t m, int64_t k) noexcept {
+  return k <= tile_columns ? 1024 : (n + 31) / 32 * ((m + 31) / 32) * 1024;
+}
 
 /// One line of the selection table: products with weights of some format.
 struct KernelRow {
@@ -137,14 +134,19 @@ struct LaneRow {
   int64_t x_bytes;  ///< of 256 activations
   void (*round)(const RoundTask&) noexcept;
   void (*product)(const LaneTask&) noexcept;
+  bool floats = false;  ///< activations are not rounded
+  /// Columns [16 group, 16 group + 16) of a unit as half a bf16 tile, 256 numbers; null: the level has no
+  /// tiles.
+  void (*lines)(const std::byte* unit, int64_t group, uint16_t* out) noexcept = nullptr;
 };
 
 struct TileKernel {
   void (*run)(const TileTask&) noexcept;
-  void (*few)(const FewTilesTask&) noexcept;  ///< null: `run` does it
   const char* name;
-  int64_t from;  ///< tokens from which it is faster than `dot`
+  int64_t from;        ///< tokens from which it is faster than products of floats
+  int64_t from_whole;  ///< the same of products of whole numbers in lanes
 };
+constexpr int64_t tiles_never = int64_t{1} << 40;
 
 struct PeakKernel {
   /// Multiply-adds on registers in the fastest unit of the level; returns how many it did.
@@ -233,8 +235,8 @@ struct CpuKernels {
   PeakKernel peak;
 
   void (*round)(const RoundTask&) noexcept;       ///< null: no products of rounded activations
-  void (*pack_rows)(const PackTask&) noexcept;    ///< null: no tiles
-  void (*pack_tokens)(const PackTask&) noexcept;  ///< n <= 16 tokens
+  void (*pack_rows)(const PackTask&) noexcept;    ///< weights; null: no tiles
+  void (*pack_tokens)(const PackTask&) noexcept;  ///< tiles of tokens by columns
   TileKernel tiles;
 
   Int8Kernels int8;

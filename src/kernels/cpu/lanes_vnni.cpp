@@ -10,6 +10,8 @@
 #pragma GCC diagnostic pop
 
 #include "kernels/cpu/codes512.inc"
+#include "kernels/cpu/float_lanes512.inc"
+#include "kernels/cpu/lane_tiles512.inc"
 #include "kernels/cpu/lanes512.inc"
 
 namespace nibble {
@@ -17,7 +19,13 @@ namespace {
 
 template <class L>
 constexpr LaneRow row(const char* name, const char* format) {
-  return {name, format, L::bias, sizeof(RoundedUnit), &round_rows_vnni, &lane_product<L>};
+  return {name,  format,        L::bias, sizeof(RoundedUnit), &round_rows_vnni, &lane_product<L>,
+          false, &lane_lines<L>};
+}
+template <class L>
+constexpr LaneRow float_row(const char* name, const char* format) {
+  return {
+      name, format, 0, sizeof(FloatUnit), &copy_floats, &float_lane_product<L>, true, &float_lane_lines<L>};
 }
 
 }  // namespace
@@ -37,6 +45,9 @@ extern const LaneRow lanes_vnni[] = {
     row<LaneIQ4_XS>("iq4_xs-lanes", "iq4_xs"),
     row<LaneInt4G128>("int4:g128-lanes", "int4:g128"),
     row<LaneNf4B64>("nf4:b64-lanes", "nf4:b64"),
+    float_row<LaneF16>("f16-lanes", "f16"),
+    float_row<LaneBF16>("bf16-lanes", "bf16"),
+    float_row<LaneF32>("f32-lanes", "f32"),
 };
 extern const int lanes_vnni_count = sizeof lanes_vnni / sizeof lanes_vnni[0];
 
