@@ -41,6 +41,29 @@ constexpr int64_t serial_bytes = 24 * 1024;
 constexpr int64_t serial_rounding = 16 * 1024;  // of activations
 constexpr int64_t least_piece = 16 * 1024, most_piece = 256 * 1024;
 
+/// Work for several threads: long parts first, because a stream of weights is slow where it starts, and ever
+/// shorter ones, so that all are done at once.
+class Shares {
+ public:
+  /// Parts of `all` units, none longer than `most`.
+  Shares(int64_t all, int64_t threads, int64_t most = int64_t{1} << 40) {
+    for (int64_t at = 0; at < all; ++count_) {
+      begin_[count_] = at;
+      const bool full = count_ + 1 == most_parts;
+      at += full ? all - at : std::clamp<int64_t>((all - at) / (2 * threads), 1, most);
+    }
+    begin_[count_] = all;
+  }
+  size_t count() const noexcept { return count_; }
+  int64_t begin(size_t i) const noexcept { return begin_[i]; }
+  int64_t end(size_t i) const noexcept { return begin_[i + 1]; }
+
+ private:
+  static constexpr size_t most_parts = 1024;
+  size_t count_ = 0;
+  int64_t begin_[most_parts + 1];
+};
+
 /// Few tokens: every row is read once, in its own format.
 void dot_product(const Matrix& w, const KernelRow& row, const CpuKernels& cpu, const Product& p,
                  ThreadPool& pool) {
@@ -73,11 +96,10 @@ void dot_product(const Matrix& w, const KernelRow& row, const CpuKernels& cpu, c
 constexpr int64_t most_lane_tokens = 512;
 
 /// Weights in lanes, any number of tokens: products of whole numbers.
-void lane_product(const Matrix& w, const LaneRow& row, const Product& p, ThreadPool& pool) {
+void lane_product(const Matrix& w, const LaneRow& row, int64_t ahead, const Product& p, ThreadPool& pool) {
   const int64_t k = w.cols(), units = (k + unit_weights - 1) / unit_weights;
   const int64_t all_bytes = p.n * std::max<int64_t>(1, static_cast<int64_t>(w.tensor().bytes()) / w.rows());
-  const int64_t chunks = (p.n + most_lane_rows - 1) / most_lane_rows;
-  const int64_t pieces = std::min(chunks, 16 * static_cast<int64_t>(pool.threads()));
+  const Shares shares((p.n + most_lane_rows - 1) / most_lane_rows, pool.threads());
   for (int64_t begin = 0; begin < p.m; begin += most_lane_tokens) {
     const int64_t m = std::min(most_lane_tokens, p.m - begin);
     const float* x = p.x + begin * k;
@@ -89,11 +111,10 @@ void lane_product(const Matrix& w, const LaneRow& row, const Product& p, ThreadP
                  m * row.x_bytes});
     };
     const auto work = [&](size_t at) {
-      const auto i = static_cast<int64_t>(at);
-      const int64_t first = chunks * i / pieces * most_lane_rows;
-      const int64_t n = std::min(p.n, chunks * (i + 1) / pieces * most_lane_rows) - first;
+      const int64_t first = shares.begin(at) * most_lane_rows;
+      const int64_t n = std::min(p.n, shares.end(at) * most_lane_rows) - first;
       auto* sums = scratch<LaneSum>(static_cast<size_t>(m * most_lane_rows) * sizeof(float));
-      row.product({w.lanes_at(p.first + first), n, k, rounded, m, &sums->v, y + first, p.y_stride});
+      row.product({w.lanes_at(p.first + first), n, k, rounded, m, &sums->v, y + first, p.y_stride, ahead});
     };
     const auto groups = static_cast<size_t>((m + 15) / 16);
     if (m * k <= serial_rounding) {
@@ -102,16 +123,17 @@ void lane_product(const Matrix& w, const LaneRow& row, const Product& p, ThreadP
       pool.parallel_for(groups, round);
     }
     if (all_bytes * m <= serial_bytes) {
-      for (int64_t i = 0; i < pieces; ++i) work(static_cast<size_t>(i));
+      for (size_t i = 0; i < shares.count(); ++i) work(i);
     } else {
-      pool.parallel_for(static_cast<size_t>(pieces), work);
+      pool.parallel_for(shares.count(), work);
     }
   }
 }
 
 // Ready for tiles; they stay in the second-level cache.
 constexpr int64_t most_panel_bytes = int64_t{1} << 20;
-constexpr int64_t most_tile_rows = 256;
+// All tokens are read anew for each part.
+constexpr int64_t tile_rows = 128, most_tile_rows = 256;
 // Their columns stay in the second-level cache, tile_columns of them at a time.
 constexpr int64_t most_tile_tokens = 512;
 
@@ -135,10 +157,9 @@ void tile_product(const Matrix& w, const LaneRow* lanes, const CpuKernels& cpu, 
                   ThreadPool& pool) {
   const int64_t k = w.cols(), blocks = (k + 31) / 32;
   const KernelRow& row = kernel_for(w.word(), k, isa_level());
-  const int64_t fit = lanes != nullptr ? most_tile_rows : most_panel_bytes / (blocks * 64) / 32 * 32;
-  const int64_t most_rows = std::clamp<int64_t>(fit, 32, most_tile_rows);
-  const int64_t threads = pool.threads(), rounds = (p.n + threads * most_rows - 1) / (threads * most_rows);
-  const int64_t step = (p.n + rounds * threads * 32 - 1) / (rounds * threads * 32) * 32;
+  const int64_t fit = lanes != nullptr ? most_tile_rows : most_panel_bytes / (blocks * 64);
+  const Shares shares((p.n + tile_rows - 1) / tile_rows, pool.threads(),
+                      std::clamp<int64_t>(fit / tile_rows, 1, most_tile_rows / tile_rows));
   for (int64_t from = 0; from < p.m; from += most_tile_tokens) {
     const int64_t m = std::min(most_tile_tokens, p.m - from), groups = (m + 15) / 16;
     auto* tokens = scratch<TokenTile>(static_cast<size_t>(groups * blocks) * sizeof(TokenTile));
@@ -147,8 +168,9 @@ void tile_product(const Matrix& w, const LaneRow* lanes, const CpuKernels& cpu, 
       cpu.pack_tokens(
           {p.x + (from + g * 16) * k, std::min<int64_t>(16, m - g * 16), k, k, tokens[g * blocks].v});
     });
-    pool.parallel_for(static_cast<size_t>((p.n + step - 1) / step), [&](size_t i) {
-      const int64_t begin = static_cast<int64_t>(i) * step, n = std::min(step, p.n - begin);
+    pool.parallel_for(shares.count(), [&](size_t i) {
+      const int64_t begin = tile_rows * shares.begin(i);
+      const int64_t n = std::min(tile_rows * shares.end(i), p.n) - begin;
       auto* sums = scratch<TileSum>(static_cast<size_t>(tile_sums(n, m, k)) * sizeof(TileSum));
       auto* panel = scratch<WeightTile>(lanes != nullptr ? static_cast<size_t>(tile_panels) * sizeof(uint16_t)
                                                          : static_cast<size_t>((n + 15) / 16 * blocks) *
@@ -192,7 +214,7 @@ const char* fast_matmul(const Matrix& w, const Product& p, ThreadPool& pool) {
     return cpu.tiles.name;
   }
   if (lanes != nullptr) {
-    lane_product(w, *lanes, p, pool);
+    lane_product(w, *lanes, cpu.lane_ahead, p, pool);
     return lanes->name;
   }
   const KernelRow& row = kernel_for(w.word(), w.cols(), isa_level());

@@ -96,6 +96,15 @@ bool isa_has_vnni() noexcept {
 #endif
 }
 
+bool isa_is_intel() noexcept {
+#if defined(__x86_64__)
+  __builtin_cpu_init();
+  return __builtin_cpu_is("intel") != 0;
+#else
+  return false;
+#endif
+}
+
 const std::vector<IsaLevel>& isa_levels() {
   static const std::vector<IsaLevel> levels = detect();
   return levels;

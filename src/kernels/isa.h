@@ -24,6 +24,8 @@ IsaLevel isa_from_name(std::string_view name);
 
 /// Whether AVX-512 comes with VNNI, BF16, VBMI and BMI2, which its faster kernels need.
 bool isa_has_vnni() noexcept;
+/// Whether the processor is one of Intel's: what its caches want to be told differs.
+bool isa_is_intel() noexcept;
 
 /// Uses another level from now on, in every thread. Throws Error{unsupported} if this machine lacks it.
 void set_isa_level(IsaLevel level);

@@ -192,6 +192,13 @@ CpuKernels with_lanes(CpuKernels kernels, const LaneRow* rows, int count) {
   return kernels;
 }
 
+CpuKernels vnni_with_lanes() {
+  CpuKernels kernels = with_lanes(cpu_avx512_vnni, lanes_vnni, lanes_vnni_count);
+  // Of AMD's cores prefetches take away what streams need (docs/kernels.md).
+  if (isa_is_intel()) kernels.lane_ahead = 1024;
+  return kernels;
+}
+
 CpuKernels with_amx(CpuKernels kernels) {
   kernels.tiles = amx_tiles;
   kernels.peak = amx_peak;
@@ -210,11 +217,11 @@ const CpuKernels& cpu_kernels(IsaLevel level) {
     }
     case IsaLevel::avx512: {
       static const CpuKernels plain = with_lanes(cpu_avx512, lanes_avx2, lanes_avx2_count);
-      static const CpuKernels vnni = with_lanes(cpu_avx512_vnni, lanes_vnni, lanes_vnni_count);
+      static const CpuKernels vnni = vnni_with_lanes();
       return isa_has_vnni() ? vnni : plain;
     }
     case IsaLevel::amx: {
-      static const CpuKernels amx = with_amx(with_lanes(cpu_avx512_vnni, lanes_vnni, lanes_vnni_count));
+      static const CpuKernels amx = with_amx(vnni_with_lanes());
       return amx;
     }
 #elif defined(__aarch64__)

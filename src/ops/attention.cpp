@@ -5,8 +5,8 @@
 #include <limits>
 
 #include "kernels/attend.h"
+#include "kernels/elementwise.h"
 #include "kernels/rotation.h"
-#include "ops/math.h"
 #include "ops/turn.h"
 
 namespace nibble {
@@ -130,10 +130,11 @@ class Group {
     }
     float most = most_[r];
     for (int64_t t = begin; t < end; ++t) most = s[t] > most ? s[t] : most;
-    const float factor = exp_f32(most_[r] - most);
+    float factor = most_[r];
+    exponentials(&factor, most, &factor, 1);
     std::fill_n(s, begin, hidden_score);
     std::fill(s + end, s + key_block, hidden_score);
-    for (int64_t t = 0; t < key_block; ++t) s[t] = exp_f32(s[t] - most);
+    exponentials(s, most, s, key_block);
     total_[r] = total_[r] * factor + block_sum(s);
     most_[r] = most;
     if (factor == 1.0f) return;

@@ -27,7 +27,8 @@ struct Choice {
 void choose(const MoeAttributes& a, float* score, int64_t row, std::vector<std::vector<Choice>>& lists) {
   const float most = *std::max_element(score, score + a.experts);
   float total = 0;
-  for (int64_t e = 0; e < a.experts; ++e) total += score[e] = exp_f32(score[e] - most);
+  exponentials(score, most, score, a.experts);
+  for (int64_t e = 0; e < a.experts; ++e) total += score[e];
   std::vector<int64_t> order(static_cast<size_t>(a.experts));
   std::iota(order.begin(), order.end(), 0);
   std::stable_sort(order.begin(), order.end(), [&](int64_t l, int64_t r) { return score[l] > score[r]; });
@@ -68,8 +69,7 @@ void forward(const Node& node, RunContext& run, std::span<const Value> in, std::
     observe(2, e, {x.data(), n, hidden});
     matmul(*node.weight(1)->matrix, e * inner, inner, x.data(), n, gate.data(), inner, run.pool);
     matmul(*node.weight(2)->matrix, e * inner, inner, x.data(), n, up.data(), inner, run.pool);
-    activate(a.activation, gate.data(), gate.data(), n * inner);
-    for (size_t i = 0; i < gate.size(); ++i) gate[i] *= up[i];
+    activate(a.activation, gate.data(), up.data(), gate.data(), n * inner);
     observe(3, e, {gate.data(), n, inner});
     if (run.observe_only) continue;
     matmul(*node.weight(3)->matrix, e * hidden, hidden, gate.data(), n, y.data(), hidden, run.pool);

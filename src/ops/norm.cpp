@@ -1,6 +1,6 @@
 #include "ops/norm.h"
 
-#include <cmath>
+#include "kernels/elementwise.h"
 
 namespace nibble {
 namespace {
@@ -22,20 +22,8 @@ void forward(const Node& node, RunContext& run, std::span<const Value> in, std::
   const float* bias = node.weight(1) != nullptr ? node.weight(1)->values.data() : nullptr;
   const int64_t groups = in[0].rows * (in[0].cols / width);
   parallel_ranges(run.pool, groups, 1 + 16384 / width, [&](int64_t begin, int64_t end) {
-    for (int64_t g = begin; g < end; ++g) {
-      const float* x = in[0].data + g * width;
-      float* y = out[0].data + g * width;
-      double mean = 0, squares = 0;
-      if (attributes.center) {
-        for (int64_t c = 0; c < width; ++c) mean += x[c];
-        mean /= static_cast<double>(width);
-      }
-      for (int64_t c = 0; c < width; ++c) squares += (x[c] - mean) * (x[c] - mean);
-      const auto m = static_cast<float>(mean);
-      const auto f = static_cast<float>(1 / std::sqrt(squares / static_cast<double>(width) + attributes.eps));
-      for (int64_t c = 0; c < width; ++c) y[c] = (x[c] - m) * f * scale[c];
-      for (int64_t c = 0; c < width && bias != nullptr; ++c) y[c] += bias[c];
-    }
+    normalize({in[0].data + begin * width, end - begin, width, attributes.center, attributes.eps, scale, bias,
+               out[0].data + begin * width});
   });
 }
 

@@ -10,7 +10,6 @@
 #include "ops/elementwise.h"
 #include "ops/embedding.h"
 #include "ops/linear.h"
-#include "ops/math.h"
 #include "ops/moe.h"
 #include "ops/norm.h"
 #include "ops/rope.h"
@@ -38,18 +37,6 @@ class Ops : public testing::Test {
   std::vector<int32_t> tokens_;
   SequenceRows sequence_;
 };
-
-TEST(Exp, IsWithinTwoUnitsInTheLastPlace) {
-  for (double x = -87; x <= 88; x += 0.00371) {
-    const auto f = static_cast<float>(x);
-    const double exact = std::exp(static_cast<double>(f));
-    EXPECT_NEAR(exp_f32(f) / exact, 1, 2 * 0x1p-23) << f;
-  }
-  EXPECT_EQ(exp_f32(0), 1.0f);
-  EXPECT_EQ(exp_f32(-INFINITY), 0.0f);
-  EXPECT_TRUE(std::isnan(exp_f32(NAN)));
-  EXPECT_TRUE(std::isfinite(exp_f32(INFINITY)));
-}
 
 TEST_F(Ops, EmbeddingAddsItsTables) {
   auto run = context(2, 3);

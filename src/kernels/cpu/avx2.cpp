@@ -8,6 +8,7 @@
 #define LANES 8
 #define BLOCK_M 2
 #define BLOCK_N 2
+#include "kernels/cpu/elementwise.inc"
 #include "kernels/cpu/generic.inc"
 #define ENCODE_TABLE encode_avx2
 #include "kernels/cpu/encode.inc"
@@ -189,7 +190,8 @@ const CpuKernels cpu_avx2 = {rows,
                              nullptr,
                              nullptr,
                              {},
-                             int8_kernels("int8-avx2")};
+                             int8_kernels("int8-avx2"),
+                             elementwise_kernels()};
 
 }  // namespace nibble
 

@@ -5,6 +5,7 @@
 #define LANES 16
 #define BLOCK_M 4
 #define BLOCK_N 4
+#include "kernels/cpu/elementwise.inc"
 #include "kernels/cpu/generic.inc"
 #define ENCODE_TABLE encode_avx512
 #include "kernels/cpu/encode.inc"
@@ -27,7 +28,8 @@ const CpuKernels cpu_avx512 = {rows,
                                nullptr,
                                nullptr,
                                {},
-                               int8_kernels("int8-avx512")};
+                               int8_kernels("int8-avx512"),
+                               elementwise_kernels()};
 
 }  // namespace nibble
 

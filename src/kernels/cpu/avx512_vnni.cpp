@@ -15,6 +15,7 @@
 #define NIBBLE_MULTIPLY_ADD(a, b, c) _mm512_fmadd_ps(a, b, c)
 #include "kernels/cpu/codes512.inc"
 #include "kernels/cpu/dot512.inc"
+#include "kernels/cpu/elementwise.inc"
 #include "kernels/cpu/generic.inc"
 #include "kernels/cpu/int8.inc"
 #include "kernels/cpu/tiles512.inc"
@@ -128,7 +129,8 @@ extern const CpuKernels cpu_avx512_vnni = {rows,
                                            &pack_rows,
                                            &pack_tokens,
                                            {&tiles, "tiles-avx512", 16, tiles_never},
-                                           int8_kernels("int8-vnni")};
+                                           int8_kernels("int8-vnni"),
+                                           elementwise_kernels()};
 
 }  // namespace nibble
 

@@ -3,6 +3,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "kernels/elementwise.h"
+
 // What the files of this folder share. They are compiled for instruction sets that the machine may lack, so
 // nothing here may emit code that the linker could pick for another file: plain structs only.
 
@@ -122,6 +124,7 @@ struct LaneTask {
   float* sums;  ///< memory for m * most_lane_rows of them
   float* y;     ///< y[i * y_stride + j], j < n
   int64_t y_stride;
+  int64_t ahead;  ///< bytes from where the kernel reads to what it asks for meanwhile; 0: the processor does
 };
 constexpr int64_t lane_rows = 16;
 constexpr int64_t most_lane_rows = 64;
@@ -224,6 +227,13 @@ constexpr int64_t int8_rows = 16;
 /// Columns are padded to a multiple of this; weights with zeros.
 constexpr int64_t int8_cols = 4;
 
+/// Functions of kernels/elementwise.h.
+struct Elementwise {
+  void (*activate)(ActivationKind, const float* x, const float* times, float* y, int64_t n) noexcept;
+  void (*exponentials)(const float* x, float minus, float* y, int64_t n) noexcept;
+  void (*normalize)(const NormTask&) noexcept;
+};
+
 /// What one instruction set offers.
 struct CpuKernels {
   const KernelRow* rows;  ///< the last one takes any format
@@ -240,9 +250,11 @@ struct CpuKernels {
   TileKernel tiles;
 
   Int8Kernels int8;
+  Elementwise elementwise;
 
   const LaneRow* lanes = nullptr;
   int lane_count = 0;
+  int64_t lane_ahead = 0;  ///< for LaneTask
 };
 
 extern const CpuKernels cpu_scalar;

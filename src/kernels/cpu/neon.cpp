@@ -5,6 +5,7 @@
 #define LANES 4
 #define BLOCK_M 4
 #define BLOCK_N 1
+#include "kernels/cpu/elementwise.inc"
 #include "kernels/cpu/generic.inc"
 #define ENCODE_TABLE encode_neon
 #include "kernels/cpu/encode.inc"
@@ -27,7 +28,8 @@ const CpuKernels cpu_neon = {rows,
                              nullptr,
                              nullptr,
                              {},
-                             int8_kernels("int8-neon")};
+                             int8_kernels("int8-neon"),
+                             elementwise_kernels()};
 
 }  // namespace nibble
 

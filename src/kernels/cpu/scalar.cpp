@@ -3,6 +3,7 @@
 #define LANES 4
 #define BLOCK_M 2
 #define BLOCK_N 1
+#include "kernels/cpu/elementwise.inc"
 #include "kernels/cpu/generic.inc"
 #define ENCODE_TABLE encode_scalar
 #include "kernels/cpu/encode.inc"
@@ -25,6 +26,7 @@ const CpuKernels cpu_scalar = {rows,
                                nullptr,
                                nullptr,
                                {},
-                               int8_kernels("int8-scalar")};
+                               int8_kernels("int8-scalar"),
+                               elementwise_kernels()};
 
 }  // namespace nibble
