@@ -64,16 +64,49 @@ class Shares {
   int64_t begin_[most_parts + 1];
 };
 
+/// Several products of the same activations as one row of units of `unit_rows` rows each.
+class Units {
+ public:
+  Units(std::span<const MatmulPart> parts, int64_t unit_rows) : parts_(parts), rows_(unit_rows) {}
+  int64_t count() const noexcept {
+    int64_t all = 0;
+    for (const MatmulPart& p : parts_) all += of(p);
+    return all;
+  }
+  /// Calls f(part, first of its rows, how many) for what units [begin, end) are.
+  template <class F>
+  void each(int64_t begin, int64_t end, const F& f) const {
+    for (const MatmulPart& p : parts_) {
+      const int64_t from = std::max<int64_t>(begin, 0), to = std::min(end, of(p));
+      if (from < to) f(p, from * rows_, std::min(to * rows_, p.n) - from * rows_);
+      begin -= of(p);
+      end -= of(p);
+    }
+  }
+
+ private:
+  int64_t of(const MatmulPart& p) const noexcept { return (p.n + rows_ - 1) / rows_; }
+  std::span<const MatmulPart> parts_;
+  int64_t rows_;
+};
+
+/// Products with the weights of a part in lanes; null where there are none. Experts of a stack may begin
+/// anywhere, and the level may have been lowered since.
+const LaneRow* lanes_of(const MatmulPart& p, const CpuKernels& cpu) noexcept {
+  return p.first % lane_rows == 0 ? p.w->lane_row(cpu) : nullptr;
+}
+
 /// Few tokens: every row is read once, in its own format.
-void dot_product(const Matrix& w, const KernelRow& row, const CpuKernels& cpu, const Product& p,
-                 ThreadPool& pool) {
+void dot_product(const MatmulPart& p, const KernelRow& row, const CpuKernels& cpu, const float* activations,
+                 int64_t m, ThreadPool& pool) {
+  const Matrix& w = *p.w;
   const int64_t k = w.cols();
-  const void* x = p.x;
+  const void* x = activations;
   if (!row.floats) {
     const int64_t units = (k + unit_weights - 1) / unit_weights;
-    auto* rounded = scratch<RoundedUnit>(static_cast<size_t>(p.m * units) * sizeof(RoundedUnit));
+    auto* rounded = scratch<RoundedUnit>(static_cast<size_t>(m * units) * sizeof(RoundedUnit));
     constexpr auto size = static_cast<int64_t>(sizeof(RoundedUnit));
-    cpu.round({p.x, p.m, k, row.bias, reinterpret_cast<std::byte*>(rounded), units * size, size});
+    cpu.round({activations, m, k, row.bias, reinterpret_cast<std::byte*>(rounded), units * size, size});
     x = rounded;
   }
   const int64_t row_bytes = std::max<int64_t>(1, static_cast<int64_t>(w.tensor().bytes()) / w.rows());
@@ -82,10 +115,10 @@ void dot_product(const Matrix& w, const KernelRow& row, const CpuKernels& cpu, c
   const int64_t step = std::max<int64_t>(1, piece / row_bytes);
   const auto work = [&](size_t i) {
     const int64_t begin = static_cast<int64_t>(i) * step;
-    row.dot({w.planes(), p.first + begin, std::min(step, p.n - begin), k, x, p.m, p.y + begin, p.y_stride});
+    row.dot({w.planes(), p.first + begin, std::min(step, p.n - begin), k, x, m, p.y + begin, p.y_stride});
   };
   const auto pieces = static_cast<size_t>((p.n + step - 1) / step);
-  if (all_bytes * p.m <= serial_bytes) {
+  if (all_bytes * m <= serial_bytes) {
     for (size_t i = 0; i < pieces; ++i) work(i);
   } else {
     pool.parallel_for(pieces, work);
@@ -95,26 +128,31 @@ void dot_product(const Matrix& w, const KernelRow& row, const CpuKernels& cpu, c
 // Their sums for 64 rows stay in the second-level cache.
 constexpr int64_t most_lane_tokens = 512;
 
-/// Weights in lanes, any number of tokens: products of whole numbers.
-void lane_product(const Matrix& w, const LaneRow& row, int64_t ahead, const Product& p, ThreadPool& pool) {
-  const int64_t k = w.cols(), units = (k + unit_weights - 1) / unit_weights;
-  const int64_t all_bytes = p.n * std::max<int64_t>(1, static_cast<int64_t>(w.tensor().bytes()) / w.rows());
-  const Shares shares((p.n + most_lane_rows - 1) / most_lane_rows, pool.threads());
-  for (int64_t begin = 0; begin < p.m; begin += most_lane_tokens) {
-    const int64_t m = std::min(most_lane_tokens, p.m - begin);
-    const float* x = p.x + begin * k;
-    float* y = p.y + begin * p.y_stride;
-    auto* rounded = scratch<std::byte>(static_cast<size_t>(m * units * row.x_bytes));
+/// Weights in lanes, any number of tokens. All parts take activations in the same form.
+void lane_product(std::span<const MatmulPart> parts, const CpuKernels& cpu, const float* activations,
+                  int64_t all_m, ThreadPool& pool) {
+  const LaneRow& form = *lanes_of(parts[0], cpu);
+  const int64_t k = parts[0].w->cols(), units = (k + unit_weights - 1) / unit_weights;
+  int64_t all_bytes = 0;
+  for (const MatmulPart& p : parts)
+    all_bytes += p.n * std::max<int64_t>(1, static_cast<int64_t>(p.w->tensor().bytes()) / p.w->rows());
+  const Units rows(parts, most_lane_rows);
+  const Shares shares(rows.count(), pool.threads());
+  for (int64_t begin = 0; begin < all_m; begin += most_lane_tokens) {
+    const int64_t m = std::min(most_lane_tokens, all_m - begin);
+    const float* x = activations + begin * k;
+    auto* rounded = scratch<std::byte>(static_cast<size_t>(m * units * form.x_bytes));
     const auto round = [&](size_t at) {
       const int64_t i = static_cast<int64_t>(at) * 16;
-      row.round({x + i * k, std::min<int64_t>(16, m - i), k, row.bias, rounded + i * row.x_bytes, row.x_bytes,
-                 m * row.x_bytes});
+      form.round({x + i * k, std::min<int64_t>(16, m - i), k, form.bias, rounded + i * form.x_bytes,
+                  form.x_bytes, m * form.x_bytes});
     };
     const auto work = [&](size_t at) {
-      const int64_t first = shares.begin(at) * most_lane_rows;
-      const int64_t n = std::min(p.n, shares.end(at) * most_lane_rows) - first;
       auto* sums = scratch<LaneSum>(static_cast<size_t>(m * most_lane_rows) * sizeof(float));
-      row.product({w.lanes_at(p.first + first), n, k, rounded, m, &sums->v, y + first, p.y_stride, ahead});
+      rows.each(shares.begin(at), shares.end(at), [&](const MatmulPart& p, int64_t first, int64_t n) {
+        lanes_of(p, cpu)->product({p.w->lanes_at(p.first + first), n, k, rounded, m, &sums->v,
+                                   p.y + begin * p.y_stride + first, p.y_stride, cpu.lane_ahead});
+      });
     };
     const auto groups = static_cast<size_t>((m + 15) / 16);
     if (m * k <= serial_rounding) {
@@ -151,76 +189,105 @@ void decode_panel(const Matrix& w, const KernelRow& row, const CpuKernels& cpu, 
   }
 }
 
+/// Rows [first, first + n) of a part with tokens in tiles.
+void tile_rows_product(const MatmulPart& p, int64_t first, int64_t n, const CpuKernels& cpu,
+                       const uint16_t* tokens, int64_t m, float* y, int64_t y_stride) {
+  const Matrix& w = *p.w;
+  const int64_t k = w.cols(), blocks = (k + 31) / 32;
+  const LaneRow* lanes = lanes_of(p, cpu);
+  TileTask t{};
+  t.n = n;
+  t.x = tokens;
+  t.m = m;
+  t.k = k;
+  t.sums = &scratch<TileSum>(static_cast<size_t>(tile_sums(n, m, k)) * sizeof(TileSum))->v;
+  t.y = y;
+  t.y_stride = y_stride;
+  if (lanes != nullptr) {
+    t.lanes = w.lanes_at(p.first + first);
+    t.lane_bytes = w.lanes()->unit_bytes;
+    t.lines = lanes->lines;
+    t.panels = scratch<WeightTile>(static_cast<size_t>(tile_panels) * sizeof(uint16_t))->v;
+    cpu.tiles.run(t);
+    return;
+  }
+  const KernelRow& row = kernel_for(w.word(), k, isa_level());
+  const int64_t most = std::max<int64_t>(32, most_panel_bytes / (blocks * 64) / 32 * 32);
+  for (int64_t at = 0; at < n; at += most) {
+    t.n = std::min(most, n - at);
+    auto* panel = scratch<WeightTile>(static_cast<size_t>((t.n + 15) / 16 * blocks) * sizeof(WeightTile));
+    for (int64_t r = 0; r < t.n; r += 16)
+      decode_panel(w, row, cpu, p.first + first + at + r, std::min<int64_t>(16, t.n - r),
+                   panel[r / 16 * blocks].v);
+    t.w = panel->v;
+    t.y = y + at;
+    cpu.tiles.run(t);
+  }
+}
+
 /// Many tokens: weights become bf16 tiles, once for most_tile_tokens tokens. From lanes while products go on,
 /// else before them.
-void tile_product(const Matrix& w, const LaneRow* lanes, const CpuKernels& cpu, const Product& p,
+void tile_product(std::span<const MatmulPart> parts, const CpuKernels& cpu, const float* x, int64_t all_m,
                   ThreadPool& pool) {
-  const int64_t k = w.cols(), blocks = (k + 31) / 32;
-  const KernelRow& row = kernel_for(w.word(), k, isa_level());
-  const int64_t fit = lanes != nullptr ? most_tile_rows : most_panel_bytes / (blocks * 64);
-  const Shares shares((p.n + tile_rows - 1) / tile_rows, pool.threads(),
-                      std::clamp<int64_t>(fit / tile_rows, 1, most_tile_rows / tile_rows));
-  for (int64_t from = 0; from < p.m; from += most_tile_tokens) {
-    const int64_t m = std::min(most_tile_tokens, p.m - from), groups = (m + 15) / 16;
+  const int64_t k = parts[0].w->cols(), blocks = (k + 31) / 32;
+  const Units rows(parts, tile_rows);
+  const Shares shares(rows.count(), pool.threads(), most_tile_rows / tile_rows);
+  for (int64_t from = 0; from < all_m; from += most_tile_tokens) {
+    const int64_t m = std::min(most_tile_tokens, all_m - from), groups = (m + 15) / 16;
     auto* tokens = scratch<TokenTile>(static_cast<size_t>(groups * blocks) * sizeof(TokenTile));
     pool.parallel_for(static_cast<size_t>(groups), [&](size_t i) {
       const auto g = static_cast<int64_t>(i);
       cpu.pack_tokens(
-          {p.x + (from + g * 16) * k, std::min<int64_t>(16, m - g * 16), k, k, tokens[g * blocks].v});
+          {x + (from + g * 16) * k, std::min<int64_t>(16, m - g * 16), k, k, tokens[g * blocks].v});
     });
     pool.parallel_for(shares.count(), [&](size_t i) {
-      const int64_t begin = tile_rows * shares.begin(i);
-      const int64_t n = std::min(tile_rows * shares.end(i), p.n) - begin;
-      auto* sums = scratch<TileSum>(static_cast<size_t>(tile_sums(n, m, k)) * sizeof(TileSum));
-      auto* panel = scratch<WeightTile>(lanes != nullptr ? static_cast<size_t>(tile_panels) * sizeof(uint16_t)
-                                                         : static_cast<size_t>((n + 15) / 16 * blocks) *
-                                                               sizeof(WeightTile));
-      TileTask t{nullptr,
-                 nullptr,
-                 0,
-                 nullptr,
-                 n,
-                 tokens->v,
-                 m,
-                 k,
-                 panel->v,
-                 &sums->v,
-                 p.y + from * p.y_stride + begin,
-                 p.y_stride};
-      if (lanes != nullptr) {
-        t.lanes = w.lanes_at(p.first + begin);
-        t.lane_bytes = w.lanes()->unit_bytes;
-        t.lines = lanes->lines;
-      } else {
-        for (int64_t r = 0; r < n; r += 16)
-          decode_panel(w, row, cpu, p.first + begin + r, std::min<int64_t>(16, n - r),
-                       panel[r / 16 * blocks].v);
-        t.w = panel->v;
-      }
-      cpu.tiles.run(t);
+      rows.each(shares.begin(i), shares.end(i), [&](const MatmulPart& p, int64_t first, int64_t n) {
+        tile_rows_product(p, first, n, cpu, tokens->v, m, p.y + from * p.y_stride + first, p.y_stride);
+      });
     });
   }
 }
 
+bool wants_tiles(const LaneRow* lanes, const CpuKernels& cpu, int64_t m) noexcept {
+  const bool whole = lanes != nullptr && !lanes->floats;
+  return cpu.tiles.run != nullptr && m >= (whole ? cpu.tiles.from_whole : cpu.tiles.from);
+}
+
+/// How many of the first parts fulfil a condition.
+template <class F>
+std::span<const MatmulPart> like(std::span<const MatmulPart> parts, const F& fits) {
+  size_t n = 1;
+  while (n < parts.size() && parts[n].w->precision() == Precision::fast && fits(parts[n])) ++n;
+  return parts.first(n);
+}
+
 }  // namespace
 
-const char* fast_matmul(const Matrix& w, const Product& p, ThreadPool& pool) {
+size_t fast_matmul(std::span<const MatmulPart> parts, const float* x, int64_t m, ThreadPool& pool,
+                   const char*& name) {
   const CpuKernels& cpu = cpu_kernels();
-  // Experts of a stack may begin anywhere, and the level may have been lowered since.
-  const LaneRow* lanes = p.first % lane_rows == 0 ? w.lane_row(cpu) : nullptr;
-  const bool whole = lanes != nullptr && !lanes->floats;
-  if (cpu.tiles.run != nullptr && p.m >= (whole ? cpu.tiles.from_whole : cpu.tiles.from)) {
-    tile_product(w, lanes, cpu, p, pool);
-    return cpu.tiles.name;
+  const LaneRow* lanes = lanes_of(parts[0], cpu);
+  if (wants_tiles(lanes, cpu, m)) {
+    parts = like(parts, [&](const MatmulPart& p) { return wants_tiles(lanes_of(p, cpu), cpu, m); });
+    tile_product(parts, cpu, x, m, pool);
+    name = cpu.tiles.name;
+    return parts.size();
   }
   if (lanes != nullptr) {
-    lane_product(w, *lanes, cpu.lane_ahead, p, pool);
-    return lanes->name;
+    parts = like(parts, [&](const MatmulPart& p) {
+      const LaneRow* other = lanes_of(p, cpu);
+      return other != nullptr && !wants_tiles(other, cpu, m) && other->round == lanes->round &&
+             other->bias == lanes->bias;
+    });
+    lane_product(parts, cpu, x, m, pool);
+    name = lanes->name;
+    return parts.size();
   }
-  const KernelRow& row = kernel_for(w.word(), w.cols(), isa_level());
-  if (row.dot == nullptr) return nullptr;
-  dot_product(w, row, cpu, p, pool);
-  return row.name;
+  const KernelRow& row = kernel_for(parts[0].w->word(), parts[0].w->cols(), isa_level());
+  if (row.dot == nullptr) return 0;
+  dot_product(parts[0], row, cpu, x, m, pool);
+  name = row.name;
+  return 1;
 }
 
 }  // namespace nibble

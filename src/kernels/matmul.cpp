@@ -246,18 +246,11 @@ const KernelRow& kernel_for(std::string_view word, int64_t cols, IsaLevel level)
 
 const char* last_kernel() noexcept { return chosen; }
 
-void matmul(const Matrix& w, int64_t first, int64_t n, const float* x, int64_t m, float* y, int64_t y_stride,
-            ThreadPool& pool) {
-  if (first < 0 || n < 0 || first > w.rows() - n) {
-    fail(ErrorKind::internal, "rows {}..{} of {}, which has {}", first, first + n, w.name(), w.rows());
-  }
-  if (m == 0 || n == 0) return;
-  if (w.precision() == Precision::fast) {
-    if (const char* name = fast_matmul(w, {first, n, x, m, y, y_stride}, pool); name != nullptr) {
-      chosen = name;
-      return;
-    }
-  }
+namespace {
+
+/// In the fixed order of ProductTask.
+void exact_matmul(const MatmulPart& part, const float* x, int64_t m, ThreadPool& pool) {
+  const Matrix& w = *part.w;
   const CpuKernels& cpu = cpu_kernels();
   const KernelRow& kernel = cpu.rows[cpu.row_count - 1];
   chosen = kernel.name;
@@ -265,24 +258,55 @@ void matmul(const Matrix& w, int64_t first, int64_t n, const float* x, int64_t m
   const int64_t step = panel_rows(cols);
   const auto panel_product = [&](size_t i) {
     const int64_t begin = static_cast<int64_t>(i) * step;
-    const int64_t count = std::min(step, n - begin);
+    const int64_t count = std::min(step, part.n - begin);
     const float* panel;
     if (w.decoded() != nullptr) {
-      panel = w.decoded() + (first + begin) * cols;
+      panel = w.decoded() + (part.first + begin) * cols;
     } else {
       thread_local std::vector<float> scratch;
       scratch.resize(static_cast<size_t>(count * cols));
-      w.decode_rows(first + begin, count, scratch.data(), cols);
+      w.decode_rows(part.first + begin, count, scratch.data(), cols);
       panel = scratch.data();
     }
-    kernel.run({x, m, cols, panel, count, cols, cols, y + begin, y_stride});
+    kernel.run({x, m, cols, panel, count, cols, cols, part.y + begin, part.y_stride});
   };
-  const auto panels = static_cast<size_t>((n + step - 1) / step);
-  if (m * n * cols <= serial_work) {
+  const auto panels = static_cast<size_t>((part.n + step - 1) / step);
+  if (m * part.n * cols <= serial_work) {
     for (size_t i = 0; i < panels; ++i) panel_product(i);
   } else {
     pool.parallel_for(panels, panel_product);
   }
+}
+
+}  // namespace
+
+void matmul(std::span<const MatmulPart> parts, const float* x, int64_t m, ThreadPool& pool) {
+  for (const MatmulPart& p : parts) {
+    if (p.first < 0 || p.n < 0 || p.first > p.w->rows() - p.n)
+      fail(ErrorKind::internal, "rows {}..{} of {}, which has {}", p.first, p.first + p.n, p.w->name(),
+           p.w->rows());
+    if (p.w->cols() != parts[0].w->cols())
+      fail(ErrorKind::internal, "{} has {} columns, {} has {}: they cannot share what they multiply",
+           p.w->name(), p.w->cols(), parts[0].w->name(), parts[0].w->cols());
+  }
+  if (m == 0) return;
+  while (!parts.empty()) {
+    size_t done = 1;
+    if (parts[0].n > 0) {
+      done = parts[0].w->precision() == Precision::fast ? fast_matmul(parts, x, m, pool, chosen) : 0;
+      if (done == 0) {
+        exact_matmul(parts[0], x, m, pool);
+        done = 1;
+      }
+    }
+    parts = parts.subspan(done);
+  }
+}
+
+void matmul(const Matrix& w, int64_t first, int64_t n, const float* x, int64_t m, float* y, int64_t y_stride,
+            ThreadPool& pool) {
+  const MatmulPart part{&w, first, n, y, y_stride};
+  matmul({&part, 1}, x, m, pool);
 }
 
 }  // namespace nibble

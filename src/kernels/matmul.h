@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -102,5 +103,16 @@ const char* last_kernel() noexcept;
 /// whether m is small or large. Neither depends on the number of threads.
 void matmul(const Matrix& w, int64_t first, int64_t n, const float* x, int64_t m, float* y, int64_t y_stride,
             ThreadPool& pool);
+
+/// One of several products of the same x.
+struct MatmulPart {
+  const Matrix* w;
+  int64_t first, n;  ///< rows of the weights
+  float* y;
+  int64_t y_stride;
+};
+/// The same results as one matmul for each part, faster: what is done to x is done once, and threads wait for
+/// each other once.
+void matmul(std::span<const MatmulPart> parts, const float* x, int64_t m, ThreadPool& pool);
 
 }  // namespace nibble

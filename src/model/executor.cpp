@@ -99,14 +99,27 @@ Value Executor::value(int slot, const RunContext& context) {
   return {buffer.data(), rows, extent.cols, exponents_[at].data()};
 }
 
+size_t Executor::together(size_t first, size_t end) const {
+  const Node& node = program_.nodes[first];
+  size_t n = 1;
+  if (node.op->forward_together == nullptr || node.in.size() != 1) return n;
+  while (first + n < end && program_.nodes[first + n].op == node.op &&
+         program_.nodes[first + n].in == node.in)
+    ++n;
+  return n;
+}
+
 void Executor::run_batch(RunContext& context, std::span<const float> input, bool want_result,
                          bool check_all) {
   if (program_.input >= 0) std::copy(input.begin(), input.end(), value(program_.input, context).data);
   size_t end = program_.nodes.size();
   while (!want_result && end > 0 && !program_.nodes[end - 1].op->products) --end;
   std::vector<Value> in, out;
-  for (size_t n = 0; n < end; ++n) {
+  const bool alone = !want_result || check_all || context.observer != nullptr;
+  size_t count = 1;
+  for (size_t n = 0; n < end; n += count) {
     const Node& node = program_.nodes[n];
+    count = alone ? 1 : together(n, end);
     context.observe_only = !want_result && n + 1 == end;
     // What follows the selection has nothing to do where no row is selected.
     if (program_.slots[static_cast<size_t>(node.out[0])].extent.rows == RowSet::selected &&
@@ -116,8 +129,14 @@ void Executor::run_batch(RunContext& context, std::span<const float> input, bool
     in.clear();
     out.clear();
     // Outputs first: making room for one may move a buffer, but never one of an input, which has its size.
-    for (const int slot : node.out) out.push_back(value(slot, context));
+    for (size_t i = n; i < n + count; ++i) {
+      for (const int slot : program_.nodes[i].out) out.push_back(value(slot, context));
+    }
     for (const int slot : node.in) in.push_back(value(slot, context));
+    if (count > 1) {
+      node.op->forward_together({&node, count}, context, in[0], out);
+      continue;
+    }
     node.op->forward(node, context, in, out);
     if (!check_all || context.observe_only || node.op->integer) continue;
     for (const Value& v : out) {

@@ -49,6 +49,8 @@ class Executor {
   const Program& program() const noexcept { return program_; }
 
  private:
+  /// How many nodes from `first` on do the same to the same value and are best done together.
+  size_t together(size_t first, size_t end) const;
   void run_batch(RunContext& context, std::span<const float> input, bool want_result, bool check_all);
   Value value(int slot, const RunContext& context);
   struct Batch {

@@ -13,28 +13,51 @@ std::vector<Extent> shape(const Node& node, std::span<const Extent> in) {
   return {{in[0].rows, attributes.rows}};
 }
 
-void forward(const Node& node, RunContext& run, std::span<const Value> in, std::span<const Value> out) {
+MatmulPart part_of(const Node& node, const Value& out) {
   const auto& attributes = node.attribute<LinearAttributes>();
-  if (run.observer != nullptr) run.observer->see(node, *node.weight(0), 0, in[0]);
-  if (run.observe_only) return;
-  matmul(*node.weight(0)->matrix, attributes.first, attributes.rows, in[0].data, in[0].rows, out[0].data,
-         out[0].cols, run.pool);
+  return {node.weight(0)->matrix.get(), attributes.first, attributes.rows, out.data, out.cols};
+}
+
+/// Scale and bias, where a node has them.
+void finish(const Node& node, RunContext& run, const Value& out) {
   if (node.weight(1) == nullptr && node.weight(2) == nullptr) return;
-  const float* bias = node.weight(1) != nullptr ? node.weight(1)->values.data() + attributes.first : nullptr;
+  const int64_t first = node.attribute<LinearAttributes>().first;
+  const float* bias = node.weight(1) != nullptr ? node.weight(1)->values.data() + first : nullptr;
   const float scale = node.weight(2) != nullptr ? node.weight(2)->values[0] : 1.0f;
-  parallel_ranges(run.pool, out[0].rows, 1 + 16384 / out[0].cols, [&](int64_t begin, int64_t end) {
+  parallel_ranges(run.pool, out.rows, 1 + 16384 / out.cols, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
-      float* y = out[0].row(i);
+      float* y = out.row(i);
       if (scale != 1.0f) {
-        for (int64_t c = 0; c < out[0].cols; ++c) y[c] *= scale;
+        for (int64_t c = 0; c < out.cols; ++c) y[c] *= scale;
       }
-      for (int64_t c = 0; c < out[0].cols && bias != nullptr; ++c) y[c] += bias[c];
+      for (int64_t c = 0; c < out.cols && bias != nullptr; ++c) y[c] += bias[c];
     }
   });
 }
 
+void forward(const Node& node, RunContext& run, std::span<const Value> in, std::span<const Value> out) {
+  if (run.observer != nullptr) run.observer->see(node, *node.weight(0), 0, in[0]);
+  if (run.observe_only) return;
+  const MatmulPart part = part_of(node, out[0]);
+  matmul({&part, 1}, in[0].data, in[0].rows, run.pool);
+  finish(node, run, out[0]);
+}
+
+void forward_together(std::span<const Node> nodes, RunContext& run, const Value& in,
+                      std::span<const Value> out) {
+  std::vector<MatmulPart> parts;
+  parts.reserve(nodes.size());
+  for (size_t i = 0; i < nodes.size(); ++i) parts.push_back(part_of(nodes[i], out[i]));
+  matmul(parts, in.data, in.rows, run.pool);
+  for (size_t i = 0; i < nodes.size(); ++i) finish(nodes[i], run, out[i]);
+}
+
 }  // namespace
 
-const Op linear_op{.name = "linear", .shape = shape, .forward = forward, .products = true};
+const Op linear_op{.name = "linear",
+                   .shape = shape,
+                   .forward = forward,
+                   .forward_together = forward_together,
+                   .products = true};
 
 }  // namespace nibble

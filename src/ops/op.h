@@ -117,6 +117,10 @@ struct Op {
   /// Extents of the outputs. Throws Error{bad_input} naming a weight whose shape does not fit.
   std::vector<Extent> (*shape)(const Node&, std::span<const Extent> in) = nullptr;
   void (*forward)(const Node&, RunContext&, std::span<const Value> in, std::span<const Value> out) = nullptr;
+  /// Of several nodes with the same single input, faster than one by one; null: there is no such way. Nobody
+  /// observes.
+  void (*forward_together)(std::span<const Node> nodes, RunContext&, const Value& in,
+                           std::span<const Value> out) = nullptr;
   /// Gradients of the inputs from those of the outputs, `in` and `out` being saved values; null: the
   /// operation cannot be trained through.
   void (*backward)(const Node&, RunContext&, std::span<const Value> in, std::span<const Value> out,

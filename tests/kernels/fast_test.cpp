@@ -178,6 +178,39 @@ TEST(FastMatmul, FormatsWithLanesUseThem) {
   }
 }
 
+// Formats whose activations are rounded alike and not, floats, an exact one, slices that begin anywhere.
+TEST(FastMatmul, PartsTogetherAreWhatTheyAreAlone) {
+  const KeepLevel keep;
+  constexpr int64_t k = 512;
+  for (const IsaLevel level : isa_levels()) {
+    set_isa_level(level);
+    std::vector<Matrix> all;
+    for (const char* word : {"q4_k", "q5_k", "q6_k", "f16", "q4_k", "q8_0"})
+      all.push_back(arranged(weights(word, {200, k}, all.size() + 1)));
+    all[4].set_precision(Precision::exact);
+    all.push_back(weights("q4_k", {200, k}, 9));  // not arranged
+    for (const int64_t m : {1, 3, 40}) {
+      const auto x = gaussian(m * k, 3);
+      for (const int threads : {1, 3}) {
+        ThreadPool pool(threads);
+        std::vector<std::vector<float>> got, want;
+        std::vector<MatmulPart> parts;
+        for (size_t i = 0; i < all.size(); ++i) {
+          const int64_t first = i % 2 == 0 ? 0 : 32 + static_cast<int64_t>(i),
+                        n = 70 + 5 * static_cast<int64_t>(i);
+          got.emplace_back(static_cast<size_t>(m * n), NAN);
+          want.emplace_back(static_cast<size_t>(m * n), NAN);
+          parts.push_back({&all[i], first, n, got.back().data(), n});
+          matmul(all[i], first, n, x.data(), m, want.back().data(), n, pool);
+        }
+        matmul(parts, x.data(), m, pool);
+        for (size_t i = 0; i < all.size(); ++i)
+          ASSERT_EQ(got[i], want[i]) << isa_name(level) << " " << all[i].word() << " m " << m;
+      }
+    }
+  }
+}
+
 // Sums of 16 bits are as large as they get where the largest codes meet activations of 127: all of a sign,
 // but for the weights that make the block as wide as it can be.
 TEST(FastMatmul, LargestCodesMeetLargestActivations) {
