@@ -91,12 +91,13 @@ Value Executor::value(int slot, const RunContext& context) {
   const auto rows =
       static_cast<int64_t>(extent.rows == RowSet::all ? context.tokens.size() : context.selected.size());
   const auto at = static_cast<size_t>(buffer_of_[static_cast<size_t>(slot)]);
-  std::vector<float>& buffer = buffers_[at];
+  Buffer& buffer = buffers_[at];
   const auto need = static_cast<size_t>(rows * extent.cols);
-  if (buffer.size() < need) buffer.resize(need);
-  if (!extent.whole) return {buffer.data(), rows, extent.cols};
+  if (buffer.floats < need) buffer = {memory_.take(need * sizeof(float)), need};
+  auto* data = reinterpret_cast<float*>(buffer.memory.get());
+  if (!extent.whole) return {data, rows, extent.cols};
   if (exponents_[at].size() < static_cast<size_t>(rows)) exponents_[at].resize(static_cast<size_t>(rows));
-  return {buffer.data(), rows, extent.cols, exponents_[at].data()};
+  return {data, rows, extent.cols, exponents_[at].data()};
 }
 
 size_t Executor::together(size_t first, size_t end) const {

@@ -1,8 +1,10 @@
 #pragma once
 
+#include <memory>
 #include <span>
 #include <vector>
 
+#include "base/huge_memory.h"
 #include "model/program.h"
 
 namespace nibble {
@@ -65,7 +67,13 @@ class Executor {
   const Program& program_;
   ThreadPool& pool_;
   std::vector<int> buffer_of_;  ///< by slot
-  std::vector<std::vector<float>> buffers_;
+  /// In large pages: products write lines of many rows, each in a page of its own otherwise.
+  struct Buffer {
+    std::shared_ptr<std::byte> memory;
+    size_t floats = 0;
+  };
+  HugeMemory memory_;
+  std::vector<Buffer> buffers_;
   std::vector<std::vector<int32_t>> exponents_;  ///< by buffer, of rows of whole numbers
   std::vector<float> result_;
 };
