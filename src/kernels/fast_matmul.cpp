@@ -151,7 +151,7 @@ void lane_product(std::span<const MatmulPart> parts, const CpuKernels& cpu, cons
       auto* sums = scratch<LaneSum>(static_cast<size_t>(m * most_lane_rows) * sizeof(float));
       rows.each(shares.begin(at), shares.end(at), [&](const MatmulPart& p, int64_t first, int64_t n) {
         lanes_of(p, cpu)->product({p.w->lanes_at(p.first + first), n, k, rounded, m, &sums->v,
-                                   p.y + begin * p.y_stride + first, p.y_stride, cpu.lane_ahead});
+                                   p.y + begin * p.y_stride + first, p.y_stride, cpu.lane_prefetch});
       });
     };
     const auto groups = static_cast<size_t>((m + 15) / 16);

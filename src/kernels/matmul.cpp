@@ -195,7 +195,7 @@ CpuKernels with_lanes(CpuKernels kernels, const LaneRow* rows, int count) {
 CpuKernels vnni_with_lanes() {
   CpuKernels kernels = with_lanes(cpu_avx512_vnni, lanes_vnni, lanes_vnni_count);
   // Of AMD's cores prefetches take away what streams need (docs/kernels.md).
-  if (isa_is_intel()) kernels.lane_ahead = 1024;
+  kernels.lane_prefetch = isa_is_intel();
   return kernels;
 }
 

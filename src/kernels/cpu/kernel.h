@@ -124,7 +124,7 @@ struct LaneTask {
   float* sums;  ///< memory for m * most_lane_rows of them
   float* y;     ///< y[i * y_stride + j], j < n
   int64_t y_stride;
-  int64_t ahead;  ///< bytes from where the kernel reads to what it asks for meanwhile; 0: the processor does
+  bool prefetch;  ///< ask for the weights that come next; else the processor sees to that
 };
 constexpr int64_t lane_rows = 16;
 constexpr int64_t most_lane_rows = 64;
@@ -254,7 +254,7 @@ struct CpuKernels {
 
   const LaneRow* lanes = nullptr;
   int lane_count = 0;
-  int64_t lane_ahead = 0;  ///< for LaneTask
+  bool lane_prefetch = false;  ///< for LaneTask
 };
 
 extern const CpuKernels cpu_scalar;
