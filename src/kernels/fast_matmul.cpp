@@ -253,7 +253,7 @@ bool wants_tiles(const LaneRow* lanes, const CpuKernels& cpu, int64_t m) noexcep
   return cpu.tiles.run != nullptr && m >= (whole ? cpu.tiles.from_whole : cpu.tiles.from);
 }
 
-/// How many of the first parts fulfil a condition.
+/// The first part and those right after it that fulfil a condition.
 template <class F>
 std::span<const MatmulPart> like(std::span<const MatmulPart> parts, const F& fits) {
   size_t n = 1;
