@@ -22,17 +22,15 @@ inline float f16_to_f32(uint16_t h) noexcept {
 inline uint16_t f32_to_f16(float x) noexcept {
   const uint32_t bits = std::bit_cast<uint32_t>(x);
   const uint32_t magnitude = bits & 0x7fffffffu;
-  const auto sign = static_cast<uint16_t>((bits >> 16) & 0x8000u);
-  if (magnitude > 0x7f800000u) return static_cast<uint16_t>(sign | 0x7e00u);   // NaN
-  if (magnitude >= 0x47800000u) return static_cast<uint16_t>(sign | 0x7c00u);  // 65536 and more
-  if (magnitude < 0x38800000u) {
-    // Below 2^-14 the result is a multiple of 2^-24, which is also the last place of floats in [0.5, 1).
-    const float aligned = std::bit_cast<float>(magnitude) + 0.5f;
-    return static_cast<uint16_t>(sign | (std::bit_cast<uint32_t>(aligned) - 0x3f000000u));
-  }
   const uint32_t odd = (magnitude >> 13) & 1u;
-  const uint32_t rounded = magnitude - (112u << 23) + 0xfffu + odd;
-  return static_cast<uint16_t>(sign | (rounded >> 13));
+  // All of them, and the one that counts: loops over this can be vectorized.
+  const uint32_t normal = (magnitude - (112u << 23) + 0xfffu + odd) >> 13;
+  // Below 2^-14 the result is a multiple of 2^-24, which is also the last place of floats in [0.5, 1).
+  const uint32_t small = std::bit_cast<uint32_t>(std::bit_cast<float>(magnitude) + 0.5f) - 0x3f000000u;
+  uint32_t half = magnitude < 0x38800000u ? small : normal;
+  half = magnitude >= 0x47800000u ? 0x7c00u : half;  // 65536 and more
+  half = magnitude > 0x7f800000u ? 0x7e00u : half;   // NaN
+  return static_cast<uint16_t>(half | ((bits >> 16) & 0x8000u));
 }
 
 inline float bf16_to_f32(uint16_t h) noexcept { return std::bit_cast<float>(static_cast<uint32_t>(h) << 16); }

@@ -14,7 +14,14 @@ const uint16_t* half_of(const std::byte* page) { return reinterpret_cast<const u
 
 void put_key(std::byte* page, int64_t slot, int64_t d, const float* x) {
   uint16_t* at = half_of(page) + slot / 16 * 16 * kv_columns(d) + slot % 16;
-  for (int64_t c = 0; c < d; ++c) at[16 * c] = f32_to_f16(x[c]);
+  // Side by side first, which vectors can do.
+  constexpr int64_t piece = 64;
+  uint16_t half[piece];
+  for (int64_t begin = 0; begin < d; begin += piece) {
+    const int64_t n = d - begin < piece ? d - begin : piece;
+    for (int64_t c = 0; c < n; ++c) half[c] = f32_to_f16(x[begin + c]);
+    for (int64_t c = 0; c < n; ++c) at[16 * (begin + c)] = half[c];
+  }
 }
 
 void put_value(std::byte* page, int64_t slot, int64_t d, const float* x) {
