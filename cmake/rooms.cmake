@@ -46,7 +46,7 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
                               ${PROJECT_SOURCE_DIR}/src/kernels/cpu/lanes_vnni.cpp PROPERTIES
     COMPILE_OPTIONS "${vnni};-mprefer-vector-width=512")
   set_source_files_properties(${PROJECT_SOURCE_DIR}/src/kernels/cpu/amx.cpp PROPERTIES
-    COMPILE_OPTIONS "${vnni};-mprefer-vector-width=512;-mamx-tile;-mamx-bf16")
+    COMPILE_OPTIONS "${vnni};-mprefer-vector-width=512;-mamx-tile;-mamx-bf16;-mamx-int8")
   set_source_files_properties(${PROJECT_SOURCE_DIR}/src/kernels/cpu/attend256.cpp PROPERTIES
     COMPILE_OPTIONS "-mavx2;-mfma;-mf16c;-mbmi2")
   set_source_files_properties(${PROJECT_SOURCE_DIR}/src/kernels/cpu/attend512.cpp PROPERTIES

@@ -1,27 +1,12 @@
 #include "kernels/fast_matmul.h"
 
 #include <algorithm>
-#include <memory>
 
-#include "base/huge_memory.h"
+#include "kernels/scratch.h"
 
 namespace nibble {
 namespace {
 
-/// Memory that is never shrunk nor cleared, in large pages: its place in the second-level cache is then its
-/// own.
-template <class T>
-T* scratch(size_t bytes) {
-  thread_local std::shared_ptr<std::byte> memory;
-  thread_local size_t size = 0;
-  if (size < bytes) {
-    HugeMemory huge;
-    memory = nullptr;
-    memory = huge.take(bytes);
-    size = bytes;
-  }
-  return reinterpret_cast<T*>(memory.get());
-}
 // Tags keep the buffers of one thread apart.
 struct TokenTile {
   uint16_t v[16 * 32];

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "formats/whole_codes.h"
+#include "kernels/scratch.h"
 
 namespace nibble {
 namespace {
@@ -66,18 +67,16 @@ void find_grids(const Int8Kernels& kernels, const ActivationGrid& grid, const fl
   for (size_t i = 0; i < rows.size(); ++i) rows[i] = row_grid(grid, all.low, all.high, seen[i].finite);
 }
 
-/// At least n elements that keep their memory from call to call, each thread its own. Tags keep buffers
-/// apart.
-template <class T, int tag>
-T* scratch(int64_t n) {
-  struct alignas(64) Line {
-    std::byte bytes[64];
-  };
-  thread_local std::vector<Line> lines;
-  const size_t need = (static_cast<size_t>(n) * sizeof(T) + sizeof(Line) - 1) / sizeof(Line);
-  if (lines.size() < need) lines.resize(need);
-  return reinterpret_cast<T*>(lines.data());
-}
+// Tags keep the buffers of one thread apart.
+struct RoundedByte {
+  std::byte v;
+};
+struct WholeSum {
+  int32_t v;
+};
+struct FloatSum {
+  float v;
+};
 
 int64_t padded(int64_t cols) { return (cols + int8_cols - 1) / int8_cols * int8_cols; }
 
@@ -89,7 +88,7 @@ bool Int8Matrix::possible(const Matrix& w) {
          (codes->group() == w.cols() || codes->group() % int8_cols == 0);
 }
 
-Int8Matrix::Int8Matrix(const Matrix& w, int64_t first, int64_t n, ThreadPool& pool)
+Int8Matrix::Int8Matrix(const Matrix& w, int64_t first, int64_t n, ThreadPool& pool, HugeMemory* memory)
     : kernels_(&cpu_kernels().int8), rows_(n), cols_(w.cols()) {
   if (first < 0 || n < 0 || first > w.rows() - n)
     fail(ErrorKind::internal, "rows {}..{} of {}, which has {}", first, first + n, w.name(), w.rows());
@@ -98,7 +97,8 @@ Int8Matrix::Int8Matrix(const Matrix& w, int64_t first, int64_t n, ThreadPool& po
   groups_ = cols_ / group_;
   zeros_ = whole.has_zeros();
   const int64_t panels = (n + int8_rows - 1) / int8_rows, adjacent = kernels_->adjacent;
-  codes_.resize(static_cast<size_t>(panels * int8_rows * padded(cols_)));
+  HugeMemory own;
+  codes_ = (memory != nullptr ? memory : &own)->take(static_cast<size_t>(panels * int8_rows * padded(cols_)));
   scales_.resize(static_cast<size_t>(panels * int8_rows * groups_));
   zero_.resize(zeros_ ? scales_.size() : 0);
   sums_.resize(scales_.size());
@@ -107,7 +107,7 @@ Int8Matrix::Int8Matrix(const Matrix& w, int64_t first, int64_t n, ThreadPool& po
     std::vector<int8_t> row(static_cast<size_t>(cols_));
     std::vector<float> scale(static_cast<size_t>(groups_));
     std::vector<int32_t> zero(scale.size());
-    int8_t* codes = codes_.data() + panel * int8_rows * padded(cols_);
+    auto* codes = reinterpret_cast<int8_t*>(codes_.get()) + panel * int8_rows * padded(cols_);
     for (int64_t r = 0; r < std::min(int8_rows, n - panel * int8_rows); ++r) {
       whole.read_row(first + panel * int8_rows + r, row.data(), scale.data(), zero.data());
       for (int64_t c = 0; c < cols_; ++c)
@@ -124,13 +124,17 @@ Int8Matrix::Int8Matrix(const Matrix& w, int64_t first, int64_t n, ThreadPool& po
   });
 }
 
+const int8_t* Int8Matrix::panel(int64_t p) const noexcept {
+  return reinterpret_cast<const int8_t*>(codes_.get()) + p * int8_rows * padded(cols_);
+}
+
 /// One product: activations rounded once, then panels of weights on all threads.
 class Int8Product {
  public:
   Int8Product(const Int8Matrix& w, const ActivationGrid& grid, const float* x, int64_t m, ThreadPool& pool)
       : w_(w), kernels_(*w.kernels_), x_(x), m_(m), stride_(padded(w.cols_) * kernels_.x_bytes) {
     find_grids(kernels_, grid, x, m, w.cols_, grids_, pool);
-    rounded_ = scratch<std::byte, 0>(m * stride_);
+    rounded_ = &scratch<RoundedByte>(static_cast<size_t>(int8_padded(m) * stride_))->v;
     if (w.zeros_) x_sums_.resize(static_cast<size_t>(m * w.groups_));
     const bool split = std::isfinite(grid.outliers);
     if (split) {
@@ -149,20 +153,56 @@ class Int8Product {
     }
   }
 
-  void panel(int64_t p, const float* bias, float* y, int64_t y_stride) const {
-    auto* sums = scratch<int32_t, 1>(m_ * int8_rows);
-    auto* total = scratch<float, 2>(m_ * int8_rows);
-    const int8_t* codes = w_.codes_.data() + p * int8_rows * padded(w_.cols_);
+  /// Panel p and, if there are two, the one after it.
+  void panels(int64_t p, int64_t n, const float* bias, float* y, int64_t y_stride) const {
+    const int64_t size = int8_padded(m_) * int8_rows, step = int8_rows * padded(w_.cols_);
+    const size_t bytes = 2 * static_cast<size_t>(size) * sizeof(float);
+    int32_t* sums = &scratch<WholeSum>(bytes)->v;
+    float* total = &scratch<FloatSum>(bytes)->v;
+    const int8_t* codes = w_.panel(p);
     for (int64_t g = 0; g < w_.groups_; ++g) {
       const int64_t at = g * w_.group_;
       const int64_t k = w_.groups_ == 1 ? padded(w_.cols_) : w_.group_;
-      kernels_.products({codes + at * int8_rows, rounded_ + at * kernels_.x_bytes, m_, stride_, k, sums});
-      const int64_t numbers = (p * w_.groups_ + g) * int8_rows;
-      kernels_.scale({sums, m_, shifts_.data(), w_.sums_.data() + numbers,
-                      w_.zeros_ ? w_.zero_.data() + numbers : nullptr,
-                      w_.zeros_ ? x_sums_.data() + g : nullptr, w_.groups_, w_.scales_.data() + numbers,
-                      g > 0, total});
+      kernels_.products(
+          {codes + at * int8_rows, n, step, rounded_ + at * kernels_.x_bytes, m_, stride_, k, sums});
+      for (int64_t i = 0; i < n; ++i) {
+        const Int8ScaleTask scaling = scale_task(p + i, g, sums + i * size, total + i * size);
+        if (w_.groups_ == 1 && outliers_.empty()) {
+          kernels_.scale_and_store(scaling, store_task(p + i, nullptr, scales_.data(), bias, y, y_stride));
+        } else {
+          kernels_.scale(scaling);
+        }
+      }
     }
+    for (int64_t i = 0; i < n && (w_.groups_ > 1 || !outliers_.empty()); ++i)
+      store(p + i, codes + i * step, total + i * size, bias, y, y_stride);
+  }
+
+ private:
+  Int8ScaleTask scale_task(int64_t p, int64_t g, const int32_t* sums, float* total) const {
+    const int64_t numbers = (p * w_.groups_ + g) * int8_rows;
+    return {sums,
+            m_,
+            shifts_.data(),
+            w_.sums_.data() + numbers,
+            w_.zeros_ ? w_.zero_.data() + numbers : nullptr,
+            w_.zeros_ ? x_sums_.data() + g : nullptr,
+            w_.groups_,
+            w_.scales_.data() + numbers,
+            g > 0,
+            total};
+  }
+
+  Int8StoreTask store_task(int64_t p, const float* total, const float* scales, const float* bias, float* y,
+                           int64_t y_stride) const {
+    const int64_t row = p * int8_rows;
+    return {
+        total,   m_,      scales, bias == nullptr ? nullptr : bias + row, std::min(int8_rows, w_.rows_ - row),
+        y + row, y_stride};
+  }
+
+  void store(int64_t p, const int8_t* codes, float* total, const float* bias, float* y,
+             int64_t y_stride) const {
     const float* scales = scales_.data();
     if (!outliers_.empty()) {
       for (int64_t i = 0; i < m_; ++i) {
@@ -172,12 +212,9 @@ class Int8Product {
       }
       scales = ones_.data();
     }
-    const int64_t row = p * int8_rows;
-    kernels_.store({total, m_, scales, bias == nullptr ? nullptr : bias + row,
-                    std::min(int8_rows, w_.rows_ - row), y + row, y_stride});
+    kernels_.store(store_task(p, total, scales, bias, y, y_stride));
   }
 
- private:
   void round_row(int64_t i, float threshold, bool split) {
     const RowGrid& g = grids_[static_cast<size_t>(i)];
     const float* x = x_ + i * w_.cols_;
@@ -229,14 +266,15 @@ void int8_matmul(const Int8Matrix& w, const ActivationGrid& grid, const float* x
   const Int8Product product(w, grid, x, m, pool);
   const int64_t panels = (w.rows() + int8_rows - 1) / int8_rows;
   if (m * w.rows() * w.cols() <= serial_work) {
-    for (int64_t p = 0; p < panels; ++p) product.panel(p, bias, y, y_stride);
+    for (int64_t p = 0; p < panels; p += 2)
+      product.panels(p, std::min<int64_t>(2, panels - p), bias, y, y_stride);
     return;
   }
-  const int64_t pieces = std::min<int64_t>(panels, int64_t{8} * pool.threads());
+  const int64_t pairs = (panels + 1) / 2, pieces = std::min<int64_t>(pairs, int64_t{8} * pool.threads());
   pool.parallel_for(static_cast<size_t>(pieces), [&](size_t at) {
     const auto i = static_cast<int64_t>(at);
-    for (int64_t p = panels * i / pieces; p < panels * (i + 1) / pieces; ++p)
-      product.panel(p, bias, y, y_stride);
+    for (int64_t p = pairs * i / pieces * 2; p < pairs * (i + 1) / pieces * 2; p += 2)
+      product.panels(p, std::min<int64_t>(2, panels - p), bias, y, y_stride);
   });
 }
 

@@ -33,8 +33,9 @@ class Int8Matrix {
  public:
   /// Whether the format's weights are whole numbers times a scale, with groups that kernels can sum.
   static bool possible(const Matrix& w);
-  /// The matrix must be possible. Throws Error{internal} for rows it does not have.
-  Int8Matrix(const Matrix& w, int64_t first, int64_t n, ThreadPool& pool);
+  /// The matrix must be possible; the codes stand in `memory`, which many may share, or in memory of their
+  /// own. Throws Error{internal} for rows it does not have, std::bad_alloc.
+  Int8Matrix(const Matrix& w, int64_t first, int64_t n, ThreadPool& pool, HugeMemory* memory = nullptr);
 
   int64_t rows() const noexcept { return rows_; }
   int64_t cols() const noexcept { return cols_; }
@@ -44,12 +45,15 @@ class Int8Matrix {
   friend class IntegerMatrix;
   friend class IntegerProduct;
 
+  /// From panel p on.
+  const int8_t* panel(int64_t p) const noexcept;
+
   const Int8Kernels* kernels_;
   int64_t rows_, cols_, group_, groups_;
   bool zeros_;
   // By panel of 16 rows: [padded cols of all groups / adjacent][16][adjacent], and [groups][16] of the
   // others.
-  std::vector<int8_t> codes_;
+  std::shared_ptr<std::byte> codes_;
   std::vector<float> scales_;
   std::vector<int32_t> zero_, sums_;  ///< zeros; sums of codes
 };

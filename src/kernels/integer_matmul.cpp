@@ -54,7 +54,7 @@ class IntegerProduct {
     thread_local std::vector<std::byte> rounded;
     thread_local std::vector<IntegerRow> rows;
     thread_local std::vector<int32_t> x_sums;
-    rounded_ = at_least(rounded, m * stride_);
+    rounded_ = at_least(rounded, int8_padded(m) * stride_);
     rows_ = at_least(rows, m);
     if (w.codes_.zeros_) x_sums_ = at_least(x_sums, m * w.codes_.groups_);
     const auto round = [&](size_t i) {
@@ -72,13 +72,14 @@ class IntegerProduct {
     const Int8Matrix& w = w_.codes_;
     thread_local std::vector<int32_t> sum_memory;
     thread_local std::vector<int64_t> total_memory;
-    int32_t* sums = at_least(sum_memory, m_ * int8_rows);
+    int32_t* sums = at_least(sum_memory, int8_padded(m_) * int8_rows);
     int64_t* total = at_least(total_memory, m_ * int8_rows);
-    const int8_t* codes = w.codes_.data() + p * int8_rows * padded(w.cols_);
+    const int8_t* codes = w.panel(p);
     for (int64_t g = 0; g < w.groups_; ++g) {
       const int64_t column = g * w.group_;
       const int64_t k = w.groups_ == 1 ? padded(w.cols_) : w.group_;
-      bytes_.products({codes + column * int8_rows, rounded_ + column * bytes_.x_bytes, m_, stride_, k, sums});
+      bytes_.products(
+          {codes + column * int8_rows, 1, 0, rounded_ + column * bytes_.x_bytes, m_, stride_, k, sums});
       const auto at = static_cast<size_t>((p * w.groups_ + g) * int8_rows);
       numbers_.add_sums({sums, m_, w.sums_.data() + at, w.zeros_ ? w.zero_.data() + at : nullptr,
                          w_.factors_.data() + at, bytes_.x_offset, x_sums_ + (w.zeros_ ? g : 0), w.groups_,

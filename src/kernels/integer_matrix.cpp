@@ -30,12 +30,10 @@ IntegerMatrix::IntegerMatrix(const Matrix& w, int64_t first, int64_t n, std::spa
 void IntegerMatrix::bound_totals(const std::string& name) {
   const int64_t group = codes_.group_, groups = codes_.groups_;
   const int64_t adjacent = codes_.kernels_->adjacent;
-  const int64_t stride = static_cast<int64_t>(codes_.codes_.size()) /
-                         std::max<int64_t>(1, (codes_.rows_ + int8_rows - 1) / int8_rows);
   double most = 0;
   for (int64_t r = 0; r < codes_.rows_; ++r) {
     const int64_t panel = r / int8_rows, lane = r % int8_rows;
-    const int8_t* codes = codes_.codes_.data() + panel * stride + lane * adjacent;
+    const int8_t* codes = codes_.panel(panel) + lane * adjacent;
     double total = 0;
     for (int64_t g = 0; g < groups; ++g) {
       const auto at = static_cast<size_t>((panel * groups + g) * int8_rows + lane);

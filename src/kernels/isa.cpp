@@ -17,13 +17,14 @@ namespace {
 
 #if defined(__x86_64__)
 
-/// What __builtin_cpu_supports of g++ 12 does not know: tiles with bf16 products, the system's readiness to
+/// What __builtin_cpu_supports of g++ 12 does not know: tiles with their products, the system's readiness to
 /// save them, and its permission for this process (all threads, those to come included).
 bool may_use_amx() {
   unsigned a = 0, b = 0, c = 0, d = 0;
   if (__get_cpuid_count(7, 0, &a, &b, &c, &d) == 0) return false;
-  constexpr unsigned amx_bf16 = 1u << 22, amx_tile = 1u << 24;
-  if ((d & amx_bf16) == 0 || (d & amx_tile) == 0) return false;
+  constexpr unsigned amx_bf16 = 1u << 22, amx_tile = 1u << 24, amx_int8 = 1u << 25;
+  constexpr unsigned all = amx_bf16 | amx_tile | amx_int8;
+  if ((d & all) != all) return false;
   if (__get_cpuid(1, &a, &b, &c, &d) == 0 || (c & bit_OSXSAVE) == 0) return false;
   unsigned low = 0, high = 0;
   asm volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));

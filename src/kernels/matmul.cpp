@@ -201,6 +201,9 @@ CpuKernels vnni_with_lanes() {
 
 CpuKernels with_amx(CpuKernels kernels) {
   kernels.tiles = amx_tiles;
+  kernels.gram = amx_gram;
+  kernels.int8.products = &int8_products_amx;
+  kernels.int8.name = "int8-amx";
   kernels.peak = amx_peak;
   return kernels;
 }

@@ -2,56 +2,14 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <vector>
+
+#include "kernels/matmul.h"
 
 namespace nibble::linalg {
 namespace {
 
 constexpr int64_t panel = 64;
-
-using D2 = double __attribute__((vector_size(16)));
-
-D2 load(const double* p) noexcept {
-  D2 v;
-  std::memcpy(&v, p, sizeof v);
-  return v;
-}
-void store(double* p, D2 v) noexcept { std::memcpy(p, &v, sizeof v); }
-
-/// a[i][j] -= sum over k < depth of x[i][k] * y[k][j], in ascending k, for M rows and j in [from, to).
-template <int M>
-void subtract_rows(double* a, int64_t a_stride, const double* x, int64_t x_stride, const double* y,
-                   int64_t y_stride, int64_t depth, int64_t from, int64_t to) noexcept {
-  int64_t j = from;
-  for (; j + 4 <= to; j += 4) {
-    D2 sum[M][2];
-    for (int i = 0; i < M; ++i) {
-      sum[i][0] = load(a + i * a_stride + j);
-      sum[i][1] = load(a + i * a_stride + j + 2);
-    }
-    for (int64_t k = 0; k < depth; ++k) {
-      const D2 y0 = load(y + k * y_stride + j), y1 = load(y + k * y_stride + j + 2);
-      for (int i = 0; i < M; ++i) {
-        const double v = x[i * x_stride + k];
-        const D2 s{v, v};
-        sum[i][0] -= s * y0;
-        sum[i][1] -= s * y1;
-      }
-    }
-    for (int i = 0; i < M; ++i) {
-      store(a + i * a_stride + j, sum[i][0]);
-      store(a + i * a_stride + j + 2, sum[i][1]);
-    }
-  }
-  for (; j < to; ++j) {
-    for (int i = 0; i < M; ++i) {
-      double sum = a[i * a_stride + j];
-      for (int64_t k = 0; k < depth; ++k) sum -= x[i * x_stride + k] * y[k * y_stride + j];
-      a[i * a_stride + j] = sum;
-    }
-  }
-}
 
 /// The block [begin, end) of the diagonal, unblocked, from its last column up.
 bool factor_block(double* a, int64_t n, int64_t begin, int64_t end) noexcept {
@@ -86,6 +44,7 @@ void solve_row(double* row, const double* a, int64_t n, int64_t begin, int64_t e
 
 bool factor_upper(std::span<double> matrix, int64_t n, ThreadPool& pool) {
   double* a = matrix.data();
+  const auto subtract = cpu_kernels().subtract_products;
   std::vector<double> transposed;
   for (int64_t end = n; end > 0; end = std::max<int64_t>(0, end - panel)) {
     const int64_t begin = std::max<int64_t>(0, end - panel), width = end - begin;
@@ -107,11 +66,8 @@ bool factor_upper(std::span<double> matrix, int64_t n, ThreadPool& pool) {
       constexpr int64_t piece = 256;
       for (int64_t left = from; left < begin; left += piece) {
         const int64_t right = std::min(begin, left + piece);
-        int64_t i = from;
-        for (; i + 4 <= to; i += 4)
-          subtract_rows<4>(a + i * n, n, a + i * n + begin, n, transposed.data(), begin, width, left, right);
-        for (; i < to; ++i)
-          subtract_rows<1>(a + i * n, n, a + i * n + begin, n, transposed.data(), begin, width, left, right);
+        subtract({a + from * n + left, to - from, n, a + from * n + begin, n, transposed.data() + left, begin,
+                  right - left, width});
       }
     });
   }

@@ -131,7 +131,8 @@ std::vector<ActivationGrid> grids() {
 TEST(Int8Matmul, IsTheProductOfRoundedActivationsAtEveryLevel) {
   const KeepLevel keep;
   for (const char* word : words) {
-    for (const auto& [m, n, k] : {std::array<int64_t, 3>{1, 40, 384}, {13, 33, 640}, {19, 5, 128}}) {
+    for (const auto& [m, n, k] :
+         {std::array<int64_t, 3>{1, 40, 384}, {13, 33, 640}, {19, 5, 128}, {70, 48, 128}}) {
       const Matrix w = weights(word, n, k);
       ASSERT_TRUE(Int8Matrix::possible(w));
       auto x = gaussian(m * k, 3);
@@ -199,17 +200,28 @@ TEST(Int8Matmul, OddSizesAndSlicesAndBias) {
   const KeepLevel keep;
   ThreadPool pool(2);
   const Matrix w = weights("int8:channel", 50, 77);
-  const auto x = gaussian(3 * 77, 5), bias = gaussian(50, 6);
-  const auto wanted = reference(w, {}, x, 3);
-  for (const IsaLevel level : isa_levels()) {
-    set_isa_level(level);
-    const Int8Matrix part(w, 20, 19, pool);
-    std::vector<float> y(3 * 25, 7.0f);
-    int8_matmul(part, {}, x.data(), 3, bias.data() + 20, y.data(), 25, pool);
-    for (size_t i = 0; i < 3; ++i) {
-      for (size_t j = 0; j < 19; ++j)
-        ASSERT_NEAR(y[i * 25 + j], wanted[i * 50 + 20 + j] + double{bias[20 + j]}, 2e-3);
-      for (size_t j = 19; j < 25; ++j) ASSERT_EQ(y[i * 25 + j], 7.0f);
+  const auto bias = gaussian(50, 6);
+  // Rows of y that begin at a line of the cache and rows that do not.
+  for (const size_t stride : {25, 32}) {
+    for (const size_t m : {3, 4, 16, 17, 49}) {
+      const auto x = gaussian(static_cast<int64_t>(m) * 77, 5);
+      const auto wanted = reference(w, {}, x, static_cast<int64_t>(m));
+      for (const IsaLevel level : isa_levels()) {
+        set_isa_level(level);
+        const Int8Matrix part(w, 20, 19, pool);
+        HugeMemory memory;
+        const auto room = memory.take(m * stride * sizeof(float));
+        auto* y = reinterpret_cast<float*>(room.get());
+        std::fill_n(y, m * stride, 7.0f);
+        int8_matmul(part, {}, x.data(), static_cast<int64_t>(m), bias.data() + 20, y,
+                    static_cast<int64_t>(stride), pool);
+        for (size_t i = 0; i < m; ++i) {
+          for (size_t j = 0; j < 19; ++j)
+            ASSERT_NEAR(y[i * stride + j], wanted[i * 50 + 20 + j] + double{bias[20 + j]}, 2e-3)
+                << i << " " << j;
+          for (size_t j = 19; j < stride; ++j) ASSERT_EQ(y[i * stride + j], 7.0f);
+        }
+      }
     }
   }
 }

@@ -161,6 +161,44 @@ TEST(WeightedSum, SameBitsAtEveryLevel) {
   }
 }
 
+TEST(WeightedSum, WideRowsAreCutIntoPieces) {
+  const int64_t m = 5, t = 9, d = 200;
+  const auto p = gaussian(m * t, 1), v = gaussian(t * d, 2), start = gaussian(m * d, 3);
+  std::vector<float> expected;
+  for (const IsaLevel level : isa_levels()) {
+    std::vector<float> y(start);
+    cpu_kernels(level).weighted_sum({p.data(), m, t, v.data(), t, d, d, y.data(), d});
+    if (expected.empty()) expected = y;
+    EXPECT_EQ(y, expected) << isa_name(level);
+    for (const int64_t i : {int64_t{0}, m * d - 1, 2 * d + 63, 3 * d + 64, 4 * d + 191, d + 192}) {
+      double sum = double{start[size_t(i)]};
+      for (int64_t k = 0; k < t; ++k) sum += double{v[size_t(k * d + i % d)]} * p[size_t(i / d * t + k)];
+      EXPECT_NEAR(double{y[size_t(i)]}, sum, 1e-5);
+    }
+  }
+}
+
+TEST(SubtractProducts, SameBitsAtEveryLevel) {
+  const int64_t m = 6, k = 37, n = 43, stride = 50;
+  const auto doubles = [](int64_t count, uint64_t seed) {
+    const auto x = gaussian(count, seed);
+    return std::vector<double>(x.begin(), x.end());
+  };
+  const auto x = doubles(m * k, 1), y = doubles(k * n, 2), start = doubles(m * stride, 3);
+  std::vector<double> expected(start);
+  for (int64_t i = 0; i < m; ++i) {
+    for (int64_t j = 0; j < n; ++j) {
+      for (int64_t c = 0; c < k; ++c)
+        expected[size_t(i * stride + j)] -= x[size_t(i * k + c)] * y[size_t(c * n + j)];
+    }
+  }
+  for (const IsaLevel level : isa_levels()) {
+    std::vector<double> a(start);
+    cpu_kernels(level).subtract_products({a.data(), m, stride, x.data(), k, y.data(), n, n, k});
+    EXPECT_EQ(a, expected) << isa_name(level);
+  }
+}
+
 TEST(Isa, EnvironmentLowersTheLevel) {
   // Runs in a new process, where the level has not been read yet.
   testing::FLAGS_gtest_death_test_style = "threadsafe";

@@ -1,4 +1,5 @@
-// AMX: 16 x 16 tiles of sums from tiles of 16 x 32 bf16 numbers. Everything else is AVX-512 with VNNI.
+// AMX: 16 x 16 tiles of sums from tiles of 16 x 32 bf16 numbers, or 16 x 64 whole ones. Everything else is
+// AVX-512 with VNNI.
 #include "kernels/attend.h"
 #include "kernels/cpu/kernel.h"
 
@@ -97,6 +98,15 @@ struct TileUnit {
   }
 };
 
+}  // namespace
+}  // namespace nibble
+
+#include "kernels/cpu/gram512.inc"
+#include "kernels/cpu/int8_tiles.inc"
+
+namespace nibble {
+namespace {
+
 void tiles(const TileTask& t) noexcept {
   const Tiles configured;
   multiply_tiles<TileUnit>(t);
@@ -116,6 +126,7 @@ int64_t peak(int64_t rounds) noexcept {
 }  // namespace
 
 extern const TileKernel amx_tiles = {&tiles, "tiles-amx", 6, 20};
+extern const GramKernel amx_gram = {&pack_gram, &gram};
 extern const PeakKernel amx_peak = {&peak, "bf16 tiles"};
 
 void (*const amx_attend_tiles)(const AttendTask&) noexcept = &attend;

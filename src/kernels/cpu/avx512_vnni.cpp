@@ -118,11 +118,13 @@ constexpr KernelRow rows[] = {
 }  // namespace
 
 void round_rows_vnni(const RoundTask& t) noexcept { round_rows(t); }
+void int8_products_vnni(const Int8ProductTask& t) noexcept { int8_products(t); }
 
 extern const CpuKernels cpu_avx512_vnni = {rows,
                                            sizeof rows / sizeof rows[0],
                                            &products,
                                            &weighted_sum,
+                                           &subtract_products,
                                            &read_bytes,
                                            {&peak_bytes, "byte products and sums"},
                                            &round_rows,

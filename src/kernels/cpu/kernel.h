@@ -34,6 +34,17 @@ struct WeightedSumTask {
   int64_t y_stride;
 };
 
+/// a[i][j] -= sum over k of x[i][k] * y[k][j], one after the other in ascending k, in double: a is [m, n].
+struct SubtractTask {
+  double* a;
+  int64_t m, a_stride;
+  const double* x;
+  int64_t x_stride;
+  const double* y;
+  int64_t y_stride;
+  int64_t n, k;
+};
+
 /// 256 activations of one token rounded to 8 bits: 32 share a scale, x = scale * q, |q| <= 127.
 struct RoundedUnit {
   int8_t q[256];
@@ -151,6 +162,33 @@ struct TileKernel {
 };
 constexpr int64_t tiles_never = int64_t{1} << 40;
 
+/// Tokens of up to 16 channels in tiles of bf16: 32 tokens of every channel, and 16 channels of every pair of
+/// tokens. Zeros where there are no more.
+struct GramPackTask {
+  const float* x;  ///< [rows, stride], from the first of the channels on
+  int64_t rows, stride;
+  int64_t cols;            ///< at most 16
+  uint16_t *left, *right;  ///< [ceil(rows / 32)][512] each
+};
+
+/// h[i][j] += sum over rows of x[row][i] * x[row][j] for channels i <= j of the groups of 16 from `first` on.
+/// Some of what lies below the diagonal is written as well.
+struct GramTask {
+  const uint16_t *left, *right;  ///< of all groups, as `pack` makes them
+  int64_t rows, cols;
+  int64_t first, n;  ///< groups, first even
+  float* sums;       ///< memory for gram_sums(n), in cache lines
+  float* h;          ///< [cols, cols]
+};
+constexpr int64_t gram_block = 512;  ///< numbers of 32 tokens of a group on one side
+constexpr int64_t gram_sums(int64_t groups) noexcept { return (groups + 1) / 2 * 1024; }
+
+/// XᵀX by a matrix unit.
+struct GramKernel {
+  void (*pack)(const GramPackTask&) noexcept = nullptr;
+  void (*run)(const GramTask&) noexcept = nullptr;
+};
+
 struct PeakKernel {
   /// Multiply-adds on registers in the fastest unit of the level; returns how many it did.
   int64_t (*run)(int64_t rounds) noexcept;
@@ -178,14 +216,22 @@ struct Int8RoundTask {
   std::byte* out;           ///< whole_row_bytes(k) of the kernels
 };
 
-/// sums[i][r] = sum over c of x[i][c] * w[r][c] for m rows of whole numbers and 16 rows of weights. Exact.
+/// sums[p][i][r] = sum over c of x[i][c] * w[16 p + r][c] for m rows of whole numbers and one or two panels
+/// of 16 rows of weights. Exact.
 struct Int8ProductTask {
-  const int8_t* w;      ///< [k / adjacent][16][adjacent]
+  const int8_t* w;  ///< [k / adjacent][16][adjacent] for each panel
+  int64_t panels, w_stride;
   const std::byte* x;   ///< m rows as `round` makes them, from the first of these columns on
   int64_t m, x_stride;  ///< bytes
   int64_t k;            ///< a multiple of 4, at most 32768
-  int32_t* sums;        ///< [m][16]
+  /// [panels][m][16], each panel beginning after a multiple of int8_tokens rows. Of x and here there is
+  /// memory for such a multiple; what stands beyond m rows may be written.
+  int32_t* sums;
 };
+constexpr int64_t int8_tokens = 16;
+constexpr int64_t int8_padded(int64_t m) noexcept {
+  return (m + int8_tokens - 1) / int8_tokens * int8_tokens;
+}
 
 /// total[i][r] = scale[r] * (sums[i][r] - shifts[i] * code_sums[r] - x_sums[i * x_stride] * zeros[r]), or
 /// that added to it, for m rows and 16 rows of weights; whole numbers wrap.
@@ -222,6 +268,8 @@ struct Int8Kernels {
   void (*products)(const Int8ProductTask&) noexcept;
   void (*scale)(const Int8ScaleTask&) noexcept;
   void (*store)(const Int8StoreTask&) noexcept;
+  /// Both at once: nothing is added to and `total` is not used.
+  void (*scale_and_store)(const Int8ScaleTask&, const Int8StoreTask&) noexcept;
 };
 constexpr int64_t int8_rows = 16;
 /// Columns are padded to a multiple of this; weights with zeros.
@@ -240,6 +288,7 @@ struct CpuKernels {
   int row_count;
   void (*products)(const ProductTask&) noexcept;  ///< plain f32
   void (*weighted_sum)(const WeightedSumTask&) noexcept;
+  void (*subtract_products)(const SubtractTask&) noexcept;
   /// Reads `bytes` (a multiple of 256 at an address of any alignment) and returns their sum as 64-bit words.
   uint64_t (*read)(const void* at, size_t bytes) noexcept;
   PeakKernel peak;
@@ -251,6 +300,8 @@ struct CpuKernels {
 
   Int8Kernels int8;
   Elementwise elementwise;
+
+  GramKernel gram = {};  ///< null: no matrix unit
 
   const LaneRow* lanes = nullptr;
   int lane_count = 0;
@@ -269,6 +320,10 @@ extern const int lanes_vnni_count;
 void round_rows_vnni(const RoundTask&) noexcept;
 extern const CpuKernels cpu_avx512_vnni;  ///< AVX-512 with VNNI, BF16, VBMI
 extern const TileKernel amx_tiles;        ///< what AMX has beyond cpu_avx512_vnni
+extern const GramKernel amx_gram;
+void int8_products_vnni(const Int8ProductTask&) noexcept;
+/// The same for many rows.
+void int8_products_amx(const Int8ProductTask&) noexcept;
 extern const PeakKernel amx_peak;
 #elif defined(__aarch64__)
 extern const CpuKernels cpu_neon;

@@ -42,6 +42,7 @@ class KeepList {
 
 ActivationReport round_activations(Program& program, const ActivationPlan& plan, ThreadPool& pool) {
   ActivationReport report;
+  HugeMemory memory;
   if (plan.scheme.bits == 0) return report;
   if (plan.scheme.integer_only) {
     if (!plan.keep.empty())
@@ -73,7 +74,7 @@ ActivationReport round_activations(Program& program, const ActivationPlan& plan,
     const Matrix& matrix = *node.weight(0)->matrix;
     // A scale beside the matrix (NVFP4) goes with formats that are no whole numbers.
     if (node.weight(2) == nullptr && Int8Matrix::possible(matrix)) {
-      a.matrix = std::make_shared<Int8Matrix>(matrix, a.linear.first, a.linear.rows, pool);
+      a.matrix = std::make_shared<Int8Matrix>(matrix, a.linear.first, a.linear.rows, pool, &memory);
       ++report.whole;
     } else {
       ++report.rounded;

@@ -1,0 +1,30 @@
+#pragma once
+
+#include <vector>
+
+#include "kernels/matmul.h"
+
+namespace nibble {
+
+/// XᵀX of rows that come one call after the other: what solvers take for a Hessian. Exact: a sum in f32 over
+/// the rows of each call, in ascending order, which are then added up; the same bits at every level. Fast:
+/// where the level has a matrix unit, of the rows rounded to bf16, which is what it multiplies weights with
+/// (sums in f32); elsewhere as exact. Neither depends on the number of threads.
+class Gram {
+ public:
+  /// For rows of `cols` numbers.
+  Gram(int64_t cols, Precision precision);
+  void add(const float* x, int64_t rows, ThreadPool& pool);
+  /// [cols, cols], symmetric. Nothing is left behind.
+  std::vector<float> take(ThreadPool& pool);
+
+ private:
+  void add_waiting(ThreadPool& pool);
+
+  int64_t cols_;
+  bool fast_;
+  std::vector<float> sums_;     ///< the upper triangle
+  std::vector<float> waiting_;  ///< rows that were not multiplied yet
+};
+
+}  // namespace nibble

@@ -1,0 +1,22 @@
+#pragma once
+
+#include "base/huge_memory.h"
+
+namespace nibble {
+
+/// Memory of this thread that is never shrunk nor cleared, in large pages: its place in the second-level
+/// cache is then its own. One block for each type. Throws std::bad_alloc.
+template <class T>
+T* scratch(size_t bytes) {
+  thread_local std::shared_ptr<std::byte> memory;
+  thread_local size_t size = 0;
+  if (size < bytes) {
+    HugeMemory huge;
+    memory = nullptr;
+    memory = huge.take(bytes);
+    size = bytes;
+  }
+  return reinterpret_cast<T*>(memory.get());
+}
+
+}  // namespace nibble
