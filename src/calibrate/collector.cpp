@@ -37,7 +37,7 @@ void Collector::see(const Node& node, const Weight& weight, int64_t slice, const
 }
 
 std::vector<InputStats> Collector::take() {
-  for (InputStats& s : stats_) finish_stats(s);
+  for (InputStats& s : stats_) finish_stats(s, pool_);
   seen_.clear();
   index_.clear();
   values_.clear();

@@ -4,50 +4,9 @@
 #include <cmath>
 
 #include "base/error.h"
-#include "kernels/matmul.h"
 
 namespace nibble {
 namespace {
-
-constexpr int64_t strip = 64;  ///< columns of X that stand close together
-
-/// X [rows, cols] as strips of columns: strip s holds rows x 64 floats, the last one padded with zeros.
-std::vector<float> cut_strips(const Value& x) {
-  const int64_t strips = (x.cols + strip - 1) / strip;
-  std::vector<float> cut(static_cast<size_t>(strips * x.rows * strip));
-  for (int64_t s = 0; s < strips; ++s) {
-    const int64_t from = s * strip, n = std::min(strip, x.cols - from);
-    for (int64_t r = 0; r < x.rows; ++r)
-      std::copy_n(x.row(r) + from, n, cut.data() + (s * x.rows + r) * strip);
-  }
-  return cut;
-}
-
-/// The upper triangle of XᵀX, a square of 64 x 64 at a time.
-void add_products(std::vector<float>& hessian, const Value& x, ThreadPool& pool) {
-  const int64_t n = x.cols, strips = (n + strip - 1) / strip;
-  const std::vector<float> cut = cut_strips(x);
-  const CpuKernels& kernels = cpu_kernels();
-  pool.parallel_for(static_cast<size_t>(strips), [&](size_t index) {
-    // Long rows of squares first, so that the threads end together.
-    const auto i = static_cast<int64_t>(index);
-    const float* left = cut.data() + i * x.rows * strip;
-    std::vector<float> turned(static_cast<size_t>(strip * x.rows)), sum(static_cast<size_t>(strip * strip));
-    for (int64_t r = 0; r < x.rows; ++r) {
-      for (int64_t c = 0; c < strip; ++c) turned[static_cast<size_t>(c * x.rows + r)] = left[r * strip + c];
-    }
-    for (int64_t j = i; j < strips; ++j) {
-      std::fill(sum.begin(), sum.end(), 0.0f);
-      kernels.weighted_sum({turned.data(), strip, x.rows, cut.data() + j * x.rows * strip, x.rows, strip,
-                            strip, sum.data(), strip});
-      const int64_t rows = std::min(strip, n - i * strip), cols = std::min(strip, n - j * strip);
-      for (int64_t r = 0; r < rows; ++r) {
-        float* h = hessian.data() + (i * strip + r) * n + j * strip;
-        for (int64_t c = 0; c < cols; ++c) h[c] += sum[static_cast<size_t>(r * strip + c)];
-      }
-    }
-  });
-}
 
 void require_finite(const InputStats& stats, const Value& x) {
   for (int64_t r = 0; r < x.rows; ++r) {
@@ -62,18 +21,49 @@ void require_finite(const InputStats& stats, const Value& x) {
   }
 }
 
-/// One step of the running averages.
-void see_range(InputStats& stats, const Value& x) {
+/// Smallest and largest value.
+struct Ends {
   float low = INFINITY, high = -INFINITY;
+};
+
+constexpr int64_t strip = 64;  ///< columns whose sums stay in registers and the first-level cache
+
+/// Sums and ends of columns [begin, begin + n); the ends of these rows.
+Ends see_columns(InputStats& stats, const Value& x, int64_t begin, int64_t n) {
+  double sum[strip], sum2[strip];
+  float low[strip], high[strip];
+  const auto at = static_cast<size_t>(begin), count = static_cast<size_t>(n);
+  std::copy_n(stats.sum.data() + at, count, sum);
+  std::copy_n(stats.sum2.data() + at, count, sum2);
+  std::fill_n(low, strip, INFINITY);
+  std::fill_n(high, strip, -INFINITY);
   for (int64_t r = 0; r < x.rows; ++r) {
-    const auto [least, most] = std::minmax_element(x.row(r), x.row(r) + x.cols);
-    low = std::min(low, *least);
-    high = std::max(high, *most);
+    const float* row = x.row(r) + begin;
+    for (int64_t c = 0; c < n; ++c) {
+      const double v = row[c];
+      sum[c] += v;
+      sum2[c] += v * v;
+      low[c] = row[c] < low[c] ? row[c] : low[c];
+      high[c] = row[c] > high[c] ? row[c] : high[c];
+    }
   }
-  if (x.rows == 0) return;
+  std::copy_n(sum, count, stats.sum.data() + at);
+  std::copy_n(sum2, count, stats.sum2.data() + at);
+  Ends ends;
+  for (size_t c = 0; c < count; ++c) {
+    stats.min[at + c] = std::min(stats.min[at + c], low[c]);
+    stats.max[at + c] = std::max(stats.max[at + c], high[c]);
+    ends.low = std::min(ends.low, low[c]);
+    ends.high = std::max(ends.high, high[c]);
+  }
+  return ends;
+}
+
+/// One step of the running averages.
+void see_range(InputStats& stats, const Ends& ends) {
   const float weight = stats.rows == 0 ? 1.0f : InputStats::momentum;
-  stats.running_low += (low - stats.running_low) * weight;
-  stats.running_high += (high - stats.running_high) * weight;
+  stats.running_low += (ends.low - stats.running_low) * weight;
+  stats.running_high += (ends.high - stats.running_high) * weight;
 }
 
 }  // namespace
@@ -100,50 +90,37 @@ void add_rows(InputStats& stats, const Value& x, const Collect& collect, ThreadP
     stats.sum2.assign(n, 0);
     stats.min.assign(n, INFINITY);
     stats.max.assign(n, -INFINITY);
-    if (collect.hessian) stats.hessian.assign(n * n, 0.0f);
+    if (collect.hessian) stats.gram.emplace_back(x.cols, collect.precision);
     if (collect.histogram) stats.histogram.resize(1);
   }
   if (stats.cols != x.cols) fail(ErrorKind::internal, "an input of {} columns had {}", x.cols, stats.cols);
-  parallel_ranges(pool, x.cols, 64, [&](int64_t begin, int64_t end) {
-    for (int64_t r = 0; r < x.rows; ++r) {
-      const float* row = x.row(r);
-      for (int64_t c = begin; c < end; ++c) {
-        const auto at = static_cast<size_t>(c);
-        const double v = row[c];
-        stats.sum[at] += v;
-        stats.sum2[at] += v * v;
-        stats.min[at] = std::min(stats.min[at], row[c]);
-        stats.max[at] = std::max(stats.max[at], row[c]);
-      }
-    }
+  if (x.rows == 0) return;
+  std::vector<Ends> ends(static_cast<size_t>((x.cols + strip - 1) / strip));
+  pool.parallel_for(ends.size(), [&](size_t i) {
+    const int64_t begin = static_cast<int64_t>(i) * strip;
+    ends[i] = see_columns(stats, x, begin, std::min(strip, x.cols - begin));
   });
+  Ends all;
+  for (const Ends& e : ends) all = {std::min(all.low, e.low), std::max(all.high, e.high)};
   double total = 0;
   for (const double v : stats.sum2) total += v;
   if (!std::isfinite(total)) require_finite(stats, x);
-  see_range(stats, x);
+  see_range(stats, all);
   stats.rows += x.rows;
   if (collect.histogram) {
     for (int64_t r = 0; r < x.rows; ++r) stats.histogram.front().add({x.row(r), n});
   }
-  if (collect.hessian) add_products(stats.hessian, x, pool);
+  if (collect.hessian) stats.gram.front().add(x.data, x.rows, pool);
 }
 
-void finish_stats(InputStats& stats) {
+void finish_stats(InputStats& stats, ThreadPool& pool) {
   if (!stats.histogram.empty()) {
     stats.values = stats.histogram.front().points();
     stats.histogram.clear();
   }
-  if (stats.hessian.empty()) return;
-  const auto n = static_cast<size_t>(stats.cols);
-  constexpr size_t tile = 64;
-  for (size_t a = 0; a < n; a += tile) {
-    for (size_t b = 0; b <= a; b += tile) {
-      for (size_t i = a; i < std::min(n, a + tile); ++i) {
-        for (size_t j = b; j < std::min(i, b + tile); ++j)
-          stats.hessian[i * n + j] = stats.hessian[j * n + i];
-      }
-    }
-  }
+  if (stats.gram.empty()) return;
+  stats.hessian = stats.gram.front().take(pool);
+  stats.gram.clear();
 }
 
 void add_stats(InputStats& to, const InputStats& from) {

@@ -6,6 +6,7 @@
 
 #include "containers/imatrix.h"
 #include "formats/histogram.h"
+#include "kernels/gram.h"
 #include "ops/op.h"
 
 namespace nibble {
@@ -31,20 +32,22 @@ struct InputStats {
   std::vector<float> maxima() const;
 
   std::vector<Histogram> histogram;  ///< one while `values` are being collected
+  std::vector<Gram> gram;            ///< one while `hessian` is
 };
 
 /// What is to be collected beside the sums over channels, which cost next to nothing.
 struct Collect {
   bool hessian = false;
   bool histogram = false;
+  Precision precision = Precision::exact;  ///< of XᵀX: see Gram
 };
 
-/// Adds rows to statistics. Sums are independent of threads and instruction sets: XᵀX in f32 over the rows of
-/// one call, in ascending order, then added to what was there. Until finish_stats() only the upper triangle
-/// of the Hessian is right, and there are no values. Throws Error{bad_input} naming the reader for NaN or
+/// Adds rows to statistics. Sums are independent of threads, and of instruction sets but for those of XᵀX
+/// with Precision::fast. Until finish_stats() there is no Hessian, and
+/// there are no values. Throws Error{bad_input} naming the reader for NaN or
 /// infinite inputs.
 void add_rows(InputStats& stats, const Value& x, const Collect& collect, ThreadPool& pool);
-void finish_stats(InputStats& stats);
+void finish_stats(InputStats& stats, ThreadPool& pool);
 
 /// Adds the statistics of another slice with as many columns: for experts that saw too few tokens.
 void add_stats(InputStats& to, const InputStats& from);

@@ -75,7 +75,7 @@ class Scratch {
   std::byte* data_ = nullptr;
 };
 
-std::string identity_of(const Checkpoint& model, std::span<const Sequence> sequences) {
+std::string identity_of(const Checkpoint& model, std::span<const Sequence> sequences, Precision precision) {
   Hasher hasher;
   const std::string files = files_state(model);
   hasher.update(std::as_bytes(std::span(files)));
@@ -84,6 +84,7 @@ std::string identity_of(const Checkpoint& model, std::span<const Sequence> seque
     hasher.update(std::as_bytes(std::span(&length, 1)));
     hasher.update(std::as_bytes(std::span(s)));
   }
+  if (precision == Precision::fast) hasher.update(std::as_bytes(std::span(isa_name(isa_level()))));
   return hasher.hex();
 }
 
@@ -99,6 +100,7 @@ struct LayerWalk::State {
   Checkpoint model;
   std::span<const Sequence> sequences;
   ThreadPool& pool;
+  Precision precision;
   size_t slot_floats;
   Scratch file;
 
@@ -134,6 +136,7 @@ struct LayerWalk::State {
            const std::function<void()>& step) {
     BuildOptions options;
     options.part = part;
+    options.precision = precision;
     const Program program = load_program(model, pool, options);
     Executor executor(program, pool);
     const auto width = static_cast<size_t>(model.hparams().hidden);
@@ -157,14 +160,15 @@ struct LayerWalk::State {
 };
 
 LayerWalk::LayerWalk(const Checkpoint& model, std::span<const Sequence> sequences, std::string path,
-                     ThreadPool& pool) {
+                     ThreadPool& pool, Precision precision) {
   if (model.arch().encoder)
     fail(ErrorKind::usage, "{} is an encoder: calibration walks through decoders", model.path());
   const size_t floats = tokens_of(sequences) * static_cast<size_t>(model.hparams().hidden);
   if (floats == 0) fail(ErrorKind::bad_input, "there is no text to calibrate on");
   const size_t bytes = page + 2 * floats * sizeof(float);
-  state_ = std::unique_ptr<State>(new State{model, sequences, pool, floats, Scratch(std::move(path), bytes)});
-  const std::string identity = identity_of(model, sequences);
+  state_ = std::unique_ptr<State>(
+      new State{model, sequences, pool, precision, floats, Scratch(std::move(path), bytes)});
+  const std::string identity = identity_of(model, sequences, precision);
   Header& h = state_->header();
   if (std::memcmp(h.magic, header_magic, sizeof h.magic) != 0 ||
       std::memcmp(h.identity, identity.data(), sizeof h.identity) != 0) {

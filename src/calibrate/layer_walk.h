@@ -20,8 +20,10 @@ using Sequence = std::vector<int32_t>;
 class LayerWalk {
  public:
   /// `path`: the file; it is taken over if it tells of the same model and sequences. Parts are numbered by
-  /// layer; the one after the last layer is the head. Throws Error{io}, Error{usage} for an encoder.
-  LayerWalk(const Checkpoint& model, std::span<const Sequence> sequences, std::string path, ThreadPool& pool);
+  /// layer; the one after the last layer is the head. What Precision::fast gives depends on the level in use,
+  /// and a walk does not go on at another. Throws Error{io}, Error{usage} for an encoder.
+  LayerWalk(const Checkpoint& model, std::span<const Sequence> sequences, std::string path, ThreadPool& pool,
+            Precision precision = Precision::exact);
   ~LayerWalk();
   LayerWalk(const LayerWalk&) = delete;
   LayerWalk& operator=(const LayerWalk&) = delete;

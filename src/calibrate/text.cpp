@@ -133,6 +133,10 @@ std::vector<Sequence> write(const Checkpoint& model, const Tokenizer& tokenizer,
 
 int64_t CalibrationText::tokens() const noexcept { return length * static_cast<int64_t>(sequences.size()); }
 
+std::string CalibrationText::identity() const {
+  return precision == Precision::exact ? hash : fmt::format("{} {}", hash, isa_name(isa_level()));
+}
+
 int64_t calibration_length(const Checkpoint& model, const CalibrationChoice& choice) {
   const int64_t trained = model.hparams().context;
   const int64_t length = choice.length > 0 ? choice.length
@@ -151,6 +155,7 @@ CalibrationText calibration_text(const Checkpoint& model, const CalibrationChoic
   const Tokenizer tokenizer = model.tokenizer();
   CalibrationText t;
   t.source = choice.source;
+  t.precision = choice.fast ? Precision::fast : Precision::exact;
   t.length = calibration_length(model, choice);
   if (choice.source.empty()) {
     t.sequences = write(model, tokenizer, choice, t.length, pool, step);
@@ -169,6 +174,7 @@ CalibrationText calibration_text(const Checkpoint& model, const CalibrationChoic
     t.description =
         fmt::format("{} sequences of {} tokens of {}", t.sequences.size(), t.length, choice.source);
   }
+  if (choice.fast) t.description += ", fast products";
   Hasher hasher;
   for (const Sequence& s : t.sequences) {
     for (const int32_t id : s) {

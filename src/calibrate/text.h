@@ -17,6 +17,7 @@ struct CalibrationChoice {
   int64_t samples = 128;  ///< sequences; 0: all there are
   int64_t length = 0;     ///< tokens of a sequence; 0: 512, or what the model was trained on if that is less
   uint64_t seed = 0;      ///< 0: the first sequences of the text; else this seed draws them
+  bool fast = false;      ///< CalibrationText::precision
 };
 
 /// Sequences to calibrate on, and what tells of them.
@@ -26,6 +27,10 @@ struct CalibrationText {
   std::string description;  ///< for people: "128 sequences of 512 tokens of wiki.txt"
   std::string source;       ///< name of the text; empty: the model wrote it
   std::string hash;         ///< of all tokens
+  /// Of the products that statistics come from; those of Precision::fast depend on the machine's level.
+  Precision precision = Precision::exact;
+  /// What statistics of this text depend on.
+  std::string identity() const;
   int64_t tokens() const noexcept;
 };
 

@@ -355,6 +355,7 @@ Program build_program(const Arch& arch, const Hparams& hparams, const WeightSour
                       const BuildOptions& options) {
   Builder builder(arch, hparams, source, options);
   Program program = builder.build();
+  program.precision = options.precision;
   if (options.activations != nullptr) {
     const ActivationReport report = round_activations(program, *options.activations, pool);
     if (options.report != nullptr) *options.report = report;

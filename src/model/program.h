@@ -40,6 +40,7 @@ struct Program {
   KvShape kv;               ///< what a sequence leaves in every layer
   bool integer_kv = false;  ///< keys and values are whole numbers (ops/integer/attention.h)
   bool encoder = false;
+  Precision precision = Precision::exact;  ///< as in BuildOptions
 
   /// An empty cache for one sequence of at most `capacity` tokens, which keeps keys and values as these words
   /// say (KvStorages::parse). Throws Error{usage}, also for words other than f32 where a program keeps whole

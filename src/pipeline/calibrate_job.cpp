@@ -24,14 +24,15 @@ Imatrix imatrix_of(const StatsFolder& folder, const Checkpoint& model) {
 }
 
 /// Walks through the parts that the folder does not hold yet.
-void collect(LayerWalk& walk, const StatsFolder& folder, ThreadPool& pool, Progress& progress) {
+void collect(LayerWalk& walk, const StatsFolder& folder, Precision precision, ThreadPool& pool,
+             Progress& progress) {
   progress.start("calibrating", walk.sequences() * static_cast<uint64_t>(walk.parts() + 1), "sequences");
   for (int64_t part = 0; part < folder.about().parts; ++part) {
     if (folder.has(part)) {
       progress.advance(walk.sequences());
       continue;
     }
-    Collector collector({.hessian = folder.about().hessian, .histogram = folder.about().histogram}, pool);
+    Collector collector({folder.about().hessian, folder.about().histogram, precision}, pool);
     walk.observe(part, collector,
                  [&] { progress.advance(1, fmt::format("part {} of {}", part + 1, walk.parts())); });
     folder.write(part, collector.take());
@@ -45,7 +46,7 @@ bool is_imatrix_path(const std::string& path) { return path.ends_with(".gguf") |
 void run_calibration(const Checkpoint& model, const CalibrationText& text, const CalibrateOptions& options,
                      ThreadPool& pool, Progress& progress) {
   const bool imatrix = is_imatrix_path(options.output);
-  LayerWalk walk(model, text.sequences, options.output + ".hidden.partial", pool);
+  LayerWalk walk(model, text.sequences, options.output + ".hidden.partial", pool, text.precision);
   const StatsFolder::About about{fmt::format("{} {}", walk.identity(), options.output_matrix),
                                  text.description,
                                  options.hessian && !imatrix,
@@ -57,7 +58,7 @@ void run_calibration(const Checkpoint& model, const CalibrationText& text, const
   std::optional<StatsFolder> folder;
   try {
     folder = StatsFolder::create(imatrix ? options.output + ".parts.partial" : options.output, about);
-    collect(walk, *folder, pool, progress);
+    collect(walk, *folder, text.precision, pool, progress);
     if (imatrix) {
       write_imatrix(imatrix_of(*folder, model), options.output);
       folder->remove();

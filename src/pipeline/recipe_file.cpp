@@ -42,6 +42,8 @@ void read_calibration(const Json& j, CalibrationChoice& c) {
       c.length = value.get<int64_t>();
     else if (key == "seed")
       c.seed = value.get<uint64_t>();
+    else if (key == "fast")
+      c.fast = value.get<bool>();
     else
       fail(ErrorKind::bad_input, "calibration has no '{}'", key);
   }
@@ -137,6 +139,7 @@ std::string recipe_json(const RecipeText& t) {
   j["calibration"]["samples"] = t.calibration.samples;
   j["calibration"]["length"] = t.calibration.length;
   j["calibration"]["seed"] = t.calibration.seed;
+  if (t.calibration.fast) j["calibration"]["fast"] = true;
   return j.dump(2) + "\n";
 }
 

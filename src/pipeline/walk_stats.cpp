@@ -13,7 +13,7 @@ class WalkStats final : public StatsSource {
       : model_(model), text_(std::move(text)), needs_(needs), scratch_(std::move(scratch)), pool_(pool) {}
 
   Needs gives() const noexcept override { return {true, needs_.hessian, true}; }
-  std::string identity() const override { return "text " + text_.hash; }
+  std::string identity() const override { return "text " + text_.identity(); }
   std::string description() const override { return text_.description; }
   uint64_t steps() const noexcept override {
     // The embedding, every layer and the head.
@@ -42,9 +42,10 @@ class WalkStats final : public StatsSource {
 
   void enter(int64_t part, const std::function<void()>& step) override {
     if (part < 0 || part == part_) return;
-    if (!walk_) walk_ = std::make_unique<LayerWalk>(model_, text_.sequences, scratch_, pool_);
+    if (!walk_)
+      walk_ = std::make_unique<LayerWalk>(model_, text_.sequences, scratch_, pool_, text_.precision);
     inputs_.clear();
-    Collector collector({.hessian = needs_.hessian}, pool_);
+    Collector collector({.hessian = needs_.hessian, .precision = text_.precision}, pool_);
     walk_->observe(part, collector, step);
     inputs_.reset(collector.take());
     part_ = part;

@@ -195,7 +195,7 @@ InputStats stats_of(std::vector<float> x, int64_t rows, bool hessian = true) {
   InputStats s;
   s.readers = {"blk.7.ffn_down.weight"};
   add_rows(s, {x.data(), rows, static_cast<int64_t>(x.size()) / rows}, {.hessian = hessian}, pool);
-  finish_stats(s);
+  finish_stats(s, pool);
   return s;
 }
 

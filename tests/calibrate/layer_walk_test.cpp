@@ -126,6 +126,28 @@ TEST_F(Walk, OtherSequencesBeginAnew) {
   EXPECT_EQ(observe(1, made_sequences(3, 40)).steps, 3 * 3);
 }
 
+TEST_F(Walk, OtherProductsBeginAnew) {
+  observe(1, sequences_);
+  const auto fast = [&] {
+    LayerWalk walk(model_, sequences_, file_, pool_, Precision::fast);
+    return observe(walk, 1);
+  };
+  const Seen first = fast();
+  EXPECT_EQ(first.steps, 3 * 4);
+  const Bits exact = anew(1, sequences_);
+  ASSERT_EQ(first.bits.size(), exact.size());
+  for (size_t i = 0; i < exact.size(); ++i) {
+    double difference = 0, size = 0;
+    for (size_t c = 0; c < exact[i].second.size(); ++c) {
+      difference += std::fabs(first.bits[i].second[c] - exact[i].second[c]);
+      size += exact[i].second[c];
+    }
+    EXPECT_LT(difference, 0.05 * size) << exact[i].first;
+  }
+  EXPECT_EQ(fast().steps, 4) << "as before: it goes on";
+  EXPECT_EQ(observe(1, sequences_).steps, 3 * 4);
+}
+
 TEST_F(Walk, AnotherModelBeginsAnew) {
   observe(1, sequences_);
   fs::last_write_time(scratch_.path() / "model" / "model.safetensors", fs::file_time_type::clock::now());

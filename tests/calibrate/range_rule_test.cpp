@@ -19,7 +19,7 @@ InputStats seen(const std::vector<std::vector<float>>& sequences, int64_t cols, 
   s.readers = {"blk.0.attn_q.weight"};
   for (std::vector<float> x : sequences)
     add_rows(s, {x.data(), static_cast<int64_t>(x.size()) / cols, cols}, {.histogram = histogram}, pool);
-  finish_stats(s);
+  finish_stats(s, pool);
   return s;
 }
 

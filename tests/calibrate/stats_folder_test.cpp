@@ -26,7 +26,7 @@ InputStats made_stats(int64_t cols, bool hessian, uint64_t seed, bool histogram 
   InputStats s;
   s.readers = {"blk.0.attn_q.weight", "blk.0.attn_k.weight"};
   add_rows(s, {x.data(), 7, cols}, {.hessian = hessian, .histogram = histogram}, pool);
-  finish_stats(s);
+  finish_stats(s, pool);
   return s;
 }
 

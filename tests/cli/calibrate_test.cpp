@@ -98,7 +98,8 @@ TEST_F(Calibrate, MakesImportanceMatricesAndFoldersThatQuantizeTakes) {
 
 TEST_F(Calibrate, WhatIsGivenByHandWinsOverARecipeFile) {
   const std::string recipe =
-      file("recipe.json", R"({"solver": "gptq", "calibration": {"samples": 3, "length": 16, "seed": 5}})");
+      file("recipe.json",
+           R"({"solver": "gptq", "calibration": {"samples": 3, "length": 16, "seed": 5, "fast": true}})");
   const auto samples_of = [&](const Words& more) {
     Words words{"--recipe", recipe, "--calibrate", text_, "--save-recipe", scratch_.file("saved.json"),
                 "--fresh"};
@@ -111,6 +112,7 @@ TEST_F(Calibrate, WhatIsGivenByHandWinsOverARecipeFile) {
   EXPECT_EQ(as_written.at("samples"), 3);
   EXPECT_EQ(as_written.at("length"), 16);
   EXPECT_EQ(as_written.at("seed"), 5);
+  EXPECT_EQ(as_written.at("fast"), true);
   // The default, said in so many words.
   const auto by_hand = samples_of({"--samples", "128", "--seed", "0"});
   EXPECT_EQ(by_hand.at("samples"), 128);
