@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 #include "methods/linalg.h"
 
@@ -30,6 +31,16 @@ void require_finite(std::span<const float> hessian, int64_t n) {
   }
 }
 
+/// Columns by falling diagonal; equal ones, as all dead ones are, stay from left to right.
+std::vector<int64_t> falling_diagonal(std::span<const float> hessian, int64_t n) {
+  std::vector<int64_t> order(static_cast<size_t>(n));
+  std::iota(order.begin(), order.end(), 0);
+  const auto diagonal = [&](int64_t j) { return hessian[static_cast<size_t>(j * (n + 1))]; };
+  std::stable_sort(order.begin(), order.end(),
+                   [&](int64_t a, int64_t b) { return diagonal(a) > diagonal(b); });
+  return order;
+}
+
 }  // namespace
 
 std::shared_ptr<const Curvature> Curvature::of(const Stats& stats, const SolverOptions& options,
@@ -38,7 +49,9 @@ std::shared_ptr<const Curvature> Curvature::of(const Stats& stats, const SolverO
   const int64_t n = side_of(stats.hessian);
   c->n = n;
   c->passes = options.passes;
+  c->static_groups = options.static_groups || options.act_order;
   require_finite(stats.hessian, n);
+  if (options.act_order) c->order = falling_diagonal(stats.hessian, n);
   double mean = 0;
   for (int64_t j = 0; j < n; ++j) {
     const float v = stats.hessian[static_cast<size_t>(j * n + j)];
@@ -54,14 +67,21 @@ std::shared_ptr<const Curvature> Curvature::of(const Stats& stats, const SolverO
   // Everything relative to the mean diagonal, so that no input's unit can under- or overflow.
   const double unit = 1 / mean;
   std::vector<double> r(stats.hessian.size());
+  // Where the columns of turns i and j meet.
+  const auto at = [&c, n](int64_t i, int64_t j) {
+    return static_cast<size_t>(c->column(i) * n + c->column(j));
+  };
   double damping = options.damping;
   for (;; damping = std::max(damping * 10, 1e-6), ++c->report_.raised) {
     if (damping > 1) {
       throw Error(ErrorKind::bad_input, "the Hessian is far from positive definite: no damping makes it so",
                   "the statistics are damaged; calibrate again");
     }
-    for (size_t i = 0; i < r.size(); ++i) r[i] = stats.hessian[i] * unit;
-    for (int64_t j = 0; j < n; ++j) r[static_cast<size_t>(j * n + j)] += damping;
+    pool.parallel_for(static_cast<size_t>(n), [&](size_t row) {
+      const auto i = static_cast<int64_t>(row);
+      for (int64_t j = 0; j < n; ++j) r[static_cast<size_t>(i * n + j)] = stats.hessian[at(i, j)] * unit;
+      r[static_cast<size_t>(i * n + i)] += damping;
+    });
     if (linalg::factor_upper(r, n, pool)) break;
   }
   c->report_.damping = damping;
@@ -70,7 +90,7 @@ std::shared_ptr<const Curvature> Curvature::of(const Stats& stats, const SolverO
   c->d.resize(static_cast<size_t>(n));
   for (int64_t j = 0; j < n; ++j) {
     const double pivot = r[static_cast<size_t>(j * n + j)];
-    c->d[static_cast<size_t>(j)] = static_cast<float>(pivot * pivot);
+    c->d[static_cast<size_t>(c->column(j))] = static_cast<float>(pivot * pivot);
   }
   pool.parallel_for(static_cast<size_t>(n), [&](size_t i) {
     const size_t row = i * static_cast<size_t>(n);

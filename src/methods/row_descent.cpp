@@ -31,11 +31,11 @@ int64_t RowSolver::descend_codes() {
     const float curvature = h[j], inverse = 1 / curvature;
     for (int64_t r = 0; r < rows_; ++r) {
       const auto at = static_cast<size_t>(r * cols_ + j);
-      const Segment s = segment(r, j);
+      const Place p = place(r, j);
       const float slope = feed_[at], wanted = value_[at] + slope * inverse;
       Code code;
       float value;
-      w_.format.round(&wanted, s.at, 1, params_[static_cast<size_t>(s.block)], &code, &value);
+      w_.format.round(&wanted, p.at, 1, params_[static_cast<size_t>(p.block)], &code, &value);
       const float step = value - value_[at];
       if (!(step * (curvature * step - 2 * slope) < 0)) continue;
       codes_[at] = code;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "kernels/matmul.h"
 
@@ -28,6 +29,7 @@ RowSolver::RowSolver(const Window& window, const Curvature& curvature)
       block_(window.format.block(window.shape)),
       width_(window.format.vector_width()),
       aligned_(cols_ % block_ == 0),
+      static_(!aligned_ || c_.static_groups),
       planes_(window.planes.size()),
       trial_(std::make_unique<Trial>()) {
   if (c_.n != cols_)
@@ -35,6 +37,12 @@ RowSolver::RowSolver(const Window& window, const Curvature& curvature)
   if (cols_ % width_ != 0 || (!aligned_ && width_ > 1)) {
     fail(ErrorKind::unsupported, "rows of {} cannot be cut into the vectors of {} that {} rounds at once",
          cols_, width_, window.format.spec().to_string());
+  }
+  if (!c_.order.empty() && width_ > 1) {
+    throw Error(ErrorKind::unsupported,
+                fmt::format("act-order takes single columns, and {} rounds {} neighbours at once",
+                            window.format.spec().to_string(), width_),
+                "leave act-order out for this format");
   }
   const auto n = static_cast<size_t>(block_);
   trial_->feed.resize(n);
@@ -63,15 +71,23 @@ void RowSolver::solve_rows(int64_t row, int64_t rows) {
   error_.resize(size);
   codes_.resize(size);
   params_.resize((size + static_cast<size_t>(block_) - 1) / static_cast<size_t>(block_));
-  if (!aligned_) fit_all();
+  if (static_) fit_all();
+  if (!c_.order.empty()) take_turns();
   feed_back();
+  if (!c_.order.empty()) restore_order();
   descend();
   pack_rows();
 }
 
-RowSolver::Segment RowSolver::segment(int64_t row, int64_t column) const {
+RowSolver::Place RowSolver::place(int64_t row, int64_t column) const noexcept {
   const int64_t flat = row * cols_ + column, b = flat / block_;
-  return {column, std::min(cols_, column + (b + 1) * block_ - flat), b, flat - b * block_};
+  return {b, flat - b * block_};
+}
+
+RowSolver::Segment RowSolver::segment(int64_t row, int64_t turn) const noexcept {
+  const Place p = place(row, c_.column(turn));
+  const int64_t length = c_.order.empty() ? block_ - p.at : 1;
+  return {turn, std::min(cols_, turn + length), p.block, p.at};
 }
 
 void RowSolver::point_at(int64_t block) {
@@ -80,7 +96,7 @@ void RowSolver::point_at(int64_t block) {
 
 bool RowSolver::short_blocks() const noexcept { return aligned_ && block_ <= long_block; }
 
-/// Parameters from the weights as they are, where a block is no part of a row.
+/// Parameters from the weights as they are.
 void RowSolver::fit_all() {
   const int64_t total = rows_ * cols_;
   for (size_t b = 0; b < params_.size(); ++b) {
@@ -90,6 +106,33 @@ void RowSolver::fit_all() {
     point_at(static_cast<int64_t>(b));
     fitter_.fit(x_ + begin, weight_.data(), n, planes_.data(), params_[b]);
   }
+}
+
+/// From the order of columns to that of turns.
+void RowSolver::take_turns() {
+  turned_.resize(feed_.size());
+  for (int64_t r = 0; r < rows_; ++r) {
+    const float* x = x_ + r * cols_;
+    float* turned = turned_.data() + r * cols_;
+    for (const int64_t column : c_.order) *turned++ = x[column];
+  }
+  given_ = std::exchange(x_, turned_.data());
+}
+
+/// And back, with everything rounded.
+void RowSolver::restore_order() {
+  const auto restore = [this](auto& all) {
+    auto row = std::vector(all.begin(), all.begin() + cols_);
+    for (int64_t r = 0; r < rows_; ++r) {
+      const auto begin = all.begin() + r * cols_;
+      for (int64_t t = 0; t < cols_; ++t) row[static_cast<size_t>(c_.column(t))] = begin[t];
+      std::copy(row.begin(), row.end(), begin);
+    }
+  };
+  restore(value_);
+  restore(error_);
+  restore(codes_);
+  x_ = given_;
 }
 
 void RowSolver::feed_back() {
@@ -145,7 +188,7 @@ double RowSolver::round_columns(int64_t row, const Segment& s, int64_t to, const
     w_.format.round(wanted + i, s.at + i, width_, params, codes + i, values + i);
     for (int64_t k = 0; k < width_; ++k) {
       const double miss = double{x[j + k]} + feed[i + k] - values[i + k];
-      loss += double{c_.d[static_cast<size_t>(j + k)]} * miss * miss;
+      loss += double{c_.d[static_cast<size_t>(c_.column(j + k))]} * miss * miss;
       add_scaled(feed + i + k + 1, x[j + k] - values[i + k], c_.m.data() + (j + k) * cols_ + j + k + 1,
                  to - j - k - 1);
     }
@@ -179,7 +222,7 @@ void RowSolver::fit_block(int64_t row, const Segment& s) {
 
 void RowSolver::forward(int64_t row, const Segment& s, int64_t to) {
   const int64_t base = row * cols_ + s.begin;
-  if (aligned_ && s.at == 0) fit_block(row, {s.begin, s.begin + block_, s.block, 0});
+  if (!static_ && s.at == 0) fit_block(row, {s.begin, s.begin + block_, s.block, 0});
   round_columns(row, s, to, params_[static_cast<size_t>(s.block)], feed_.data() + base, codes_.data() + base,
                 value_.data() + base, wanted_.data());
   for (int64_t i = base; i < base + s.end - s.begin; ++i)

@@ -11,7 +11,8 @@ namespace nibble {
 /// Rounds a window of rows against a Hessian. Rows do not depend on each other (but for blocks that straddle
 /// two of them), so a few are carried through all columns at once, block by block of the format:
 ///  1. feedback: the parameters of a block are fitted to what its weights should be after the errors so far,
-///     then column after column is rounded and its error fed to the columns that follow;
+///     then column after column is rounded and its error fed to the columns that follow. With static groups
+///     all parameters are fitted beforehand, so that the columns may take their turns in any order;
 ///  2. descent (row_descent.cpp): with everything rounded, single codes and the parameters of whole blocks
 ///     change wherever that lowers e H eᵀ.
 /// What each step gains: docs/solvers.md.
@@ -21,11 +22,16 @@ class RowSolver {
   void run();
 
  private:
-  /// The part of a block that lies in one row.
+  /// Where a weight stands.
+  struct Place {
+    int64_t block;  ///< among the blocks of the rows at hand
+    int64_t at;     ///< position in the block
+  };
+  /// Consecutive turns of columns that stand side by side in one block of a row: with act-order, of a single
+  /// one.
   struct Segment {
-    int64_t begin, end;  ///< columns
-    int64_t block;       ///< among the blocks of the rows at hand
-    int64_t at;          ///< position of `begin` in the block
+    int64_t begin, end;  ///< turns
+    int64_t block, at;   ///< place of the first
   };
   /// One block in another rounding, to be compared with the one at hand.
   struct Trial {
@@ -35,11 +41,14 @@ class RowSolver {
   };
 
   void solve_rows(int64_t row, int64_t rows);
-  Segment segment(int64_t row, int64_t column) const;
+  Place place(int64_t row, int64_t column) const noexcept;
+  Segment segment(int64_t row, int64_t turn) const noexcept;
   void point_at(int64_t block);
   bool short_blocks() const noexcept;
 
   void fit_all();
+  void take_turns();
+  void restore_order();
   void feed_back();
   void fit_block(int64_t row, const Segment& s);
   void forward(int64_t row, const Segment& s, int64_t to);
@@ -59,9 +68,11 @@ class RowSolver {
   BlockFitter fitter_;
   int64_t cols_, block_, width_;
   bool aligned_;             ///< blocks end where rows end
+  bool static_;              ///< all parameters are fitted before the first column is rounded
   int64_t rows_ = 0;         ///< at hand
   int64_t first_block_ = 0;  ///< of the rows at hand within the window
   const float* x_ = nullptr;
+  // During the feedback x, feed, value, error and codes stand by turns, afterwards by columns.
   std::vector<float> feed_;           ///< [rows, cols] sum of e_i m_ij; in the descent the slope e H
   std::vector<float> value_, error_;  ///< [rows, cols] decoded weights, and x minus them
   std::vector<Code> codes_;
@@ -69,6 +80,8 @@ class RowSolver {
   std::vector<std::byte*> planes_;
   std::unique_ptr<Trial> trial_;
   std::vector<float> target_, scratch_, weight_, wanted_;
+  const float* given_ = nullptr;  ///< the weights by columns, while they are wanted by turns
+  std::vector<float> turned_;     ///< [rows, cols] by turns; empty unless the order is another one
 };
 
 }  // namespace nibble

@@ -32,6 +32,11 @@ struct Needs {
 struct SolverOptions {
   double damping = 0.01;  ///< share of the Hessian's mean diagonal that is added to its diagonal, at least
   int passes = 6;         ///< rounds of coordinate descent after rounding, at most; 0: GPTQ as published
+  /// Columns are rounded by falling diagonal of the Hessian instead of from left to right (`desc_act` of
+  /// GPTQ's authors). The next column may be in any block, so this implies static groups.
+  bool act_order = false;
+  /// The parameters of all blocks are fitted before the first column is rounded, to the weights as they are.
+  bool static_groups = false;
 };
 
 /// What had to be done to the statistics before they could be used, for the ledger.
