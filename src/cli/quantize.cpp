@@ -32,6 +32,7 @@ struct Options {
   std::vector<std::string> activations_keep;
   std::optional<double> damping;
   std::optional<int> passes;
+  bool act_order = false, static_groups = false;
   CalibrationWords calibration;
   SearchWords search;
   ReportWords report;
@@ -65,6 +66,8 @@ Recipe recipe_of(const Options& o, const RecipeText& text, Target target) {
   if (!o.solver.empty() || o.recipe.empty()) r.solver = o.solver.empty() ? usual : o.solver;
   if (o.damping) r.options.damping = *o.damping;
   if (o.passes) r.options.passes = *o.passes;
+  r.options.act_order = r.options.act_order || o.act_order;
+  r.options.static_groups = r.options.static_groups || o.static_groups;
   if (!o.with.empty()) r.with = o.with;
   if (!o.activations.empty()) r.activations = o.activations;
   if (!o.range.empty()) r.range = o.range;
@@ -80,6 +83,10 @@ Recipe recipe_of(const Options& o, const RecipeText& text, Target target) {
     if (is_solver) r.solver = word;
     return is_solver;
   });
+  if ((o.act_order || o.static_groups) && !solver_of(r.solver).needs().hessian) {
+    throw Error(ErrorKind::usage, fmt::format("--act-order and --static-groups say nothing to {}", r.solver),
+                "they belong to error feedback: --solver gptq");
+  }
   if (const auto rotation = r.rotation()) r.with.front() = rotation->to_string();
   return r;
 }
@@ -222,6 +229,14 @@ Run setup(CLI::App& app) {
                  fmt::format("rounds of descent after error feedback, at most; 0: GPTQ as published [{}]",
                              usual.passes))
       ->check(CLI::Range(0, 1000));
+  app.add_flag(
+      "--act-order", o->act_order,
+      "gptq rounds columns by falling diagonal of the Hessian (desc_act), always with static groups: "
+      "no format of nibble's stores a group of scattered weights (g_idx)");
+  app.add_flag(
+      "--static-groups", o->static_groups,
+      "gptq fits the parameters of all groups to the weights as they are, before it rounds the first "
+      "column");
   app.add_flag("--allow-substitution", o->substitute,
                "where a shape does not fit, take the nearest format that does");
   app.add_flag("--allow-requantize", o->requantize, "accept a source that is already quantized");

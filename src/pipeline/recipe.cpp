@@ -57,6 +57,8 @@ std::string Recipe::to_string() const {
   const SolverOptions usual;
   if (options.damping != usual.damping) s += fmt::format(" damping={}", options.damping);
   if (options.passes != usual.passes) s += fmt::format(" passes={}", options.passes);
+  if (options.act_order) s += " act-order";
+  if (options.static_groups) s += " static-groups";
   if (!statistics.empty()) s += " statistics=" + statistics;
   return s;
 }

@@ -70,6 +70,10 @@ RecipeText of_json(const Json& j) {
       t.recipe.options.damping = value.get<double>();
     } else if (key == "passes") {
       t.recipe.options.passes = value.get<int>();
+    } else if (key == "act_order") {
+      t.recipe.options.act_order = value.get<bool>();
+    } else if (key == "static_groups") {
+      t.recipe.options.static_groups = value.get<bool>();
     } else if (key == "tensor") {
       for (const auto& [pattern, format] : value.items())
         t.recipe.overrides.push_back({pattern, format.get<std::string>()});
@@ -114,8 +118,8 @@ RecipeText read_recipe(const std::string& word) {
     fail(ErrorKind::bad_input, "{}: {}", word, e.what());
   } catch (const Error& e) {
     throw Error(e.kind(), fmt::format("{}: {}", word, e.what()),
-                "the keys are type, solver, with, pure, damping, passes, tensor, keep, allow_substitution, "
-                "activations, activations_keep, range and calibration");
+                "the keys are type, solver, with, pure, damping, passes, act_order, static_groups, tensor, "
+                "keep, allow_substitution, activations, activations_keep, range and calibration");
   }
 }
 
@@ -128,6 +132,8 @@ std::string recipe_json(const RecipeText& t) {
   if (t.recipe.range != Recipe().range) j["range"] = t.recipe.range;
   j["damping"] = t.recipe.options.damping;
   j["passes"] = t.recipe.options.passes;
+  if (t.recipe.options.act_order) j["act_order"] = true;
+  if (t.recipe.options.static_groups) j["static_groups"] = true;
   for (const Recipe::Override& o : t.recipe.overrides) {
     if (o.format == "keep")
       j["keep"].push_back(o.pattern);
