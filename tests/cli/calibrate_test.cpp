@@ -96,6 +96,40 @@ TEST_F(Calibrate, MakesImportanceMatricesAndFoldersThatQuantizeTakes) {
   EXPECT_TRUE(left.empty()) << left.front();
 }
 
+TEST_F(Calibrate, ColumnsTakeAnotherOrderWhereItIsAskedFor) {
+  ASSERT_EQ(calibrate(text_, "stats").status, 0);
+  const auto bytes_of = [&](const Words& more, const std::string& said) {
+    Words words{"--stats", scratch_.file("stats"), "--passes", "0"};
+    words.insert(words.end(), more.begin(), more.end());
+    const auto o = quantize(words);
+    EXPECT_EQ(o.status, 0) << o.err;
+    const auto output = open_tensor_file(scratch_.file("out.gguf"));
+    const std::string recipe = annotation(output, "nibble.recipe").value_or("");
+    EXPECT_NE(recipe.find("passes=0" + said + " statistics="), std::string::npos) << recipe;
+    std::string all;  // the weights alone: what stands before them names the recipe
+    for (const StoredTensor& t : output.tensors())
+      all.append(reinterpret_cast<const char*>(t.raw.bytes.data()), t.raw.bytes.size());
+    return all;
+  };
+  const std::string saved = scratch_.file("saved.json");
+  const std::string usual = bytes_of({"--solver", "gptq"}, "");
+  const std::string fixed = bytes_of({"--solver", "gptq", "--static-groups"}, " static-groups");
+  const std::string ordered =
+      bytes_of({"--solver", "gptq", "--act-order", "--save-recipe", saved}, " act-order");
+  EXPECT_TRUE(usual != fixed && fixed != ordered && ordered != usual);
+  EXPECT_TRUE(bytes_of({"--recipe", saved}, " act-order") == ordered);
+  // Static groups come with the order.
+  EXPECT_TRUE(bytes_of({"--recipe", saved, "--static-groups"}, " act-order static-groups") == ordered);
+  fs::remove(scratch_.path() / "out.gguf");
+  for (const char* option : {"--act-order", "--static-groups"}) {
+    const auto o = quantize({"--solver", "nearest", option});
+    EXPECT_EQ(o.status, 2) << o.err;
+    EXPECT_NE(o.err.find("nearest"), std::string::npos) << o.err;
+    EXPECT_NE(o.err.find("hint: they belong to error feedback: --solver gptq"), std::string::npos) << o.err;
+    EXPECT_FALSE(fs::exists(scratch_.path() / "out.gguf"));
+  }
+}
+
 TEST_F(Calibrate, WhatIsGivenByHandWinsOverARecipeFile) {
   const std::string recipe =
       file("recipe.json",

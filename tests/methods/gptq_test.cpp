@@ -1,12 +1,13 @@
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "methods/curvature.h"
 #include "methods/linalg.h"
-#include "methods/under_solver.h"
+#include "methods/published_gptq.h"
 
 namespace nibble {
 namespace {
@@ -42,56 +43,6 @@ TEST(FactorUpper, RefusesWhatIsNotPositive) {
   EXPECT_FALSE(linalg::factor_upper(a, 1, pool));
 }
 
-/// GPTQ as its authors write it (arXiv 2210.17323, algorithm 1), in double, column by column: the inverse of
-/// the damped Hessian, its upper Cholesky factor U, and after each column w -= (w_j - q_j) / U_jj * U_j.
-std::vector<float> published_gptq(const Problem& p, double damping, float scale, int levels) {
-  const int64_t n = p.shape.cols();
-  std::vector<double> h(p.hessian.begin(), p.hessian.end());
-  double mean = 0;
-  for (int64_t j = 0; j < n; ++j) mean += h[static_cast<size_t>(j * n + j)] / static_cast<double>(n);
-  for (int64_t j = 0; j < n; ++j) h[static_cast<size_t>(j * n + j)] += damping * mean;
-  // Inverse by Gauss and Jordan.
-  std::vector<double> inverse(h.size());
-  for (int64_t j = 0; j < n; ++j) inverse[static_cast<size_t>(j * n + j)] = 1;
-  for (int64_t j = 0; j < n; ++j) {
-    const double pivot = h[static_cast<size_t>(j * n + j)];
-    for (int64_t k = 0; k < n; ++k) {
-      h[static_cast<size_t>(j * n + k)] /= pivot;
-      inverse[static_cast<size_t>(j * n + k)] /= pivot;
-    }
-    for (int64_t i = 0; i < n; ++i) {
-      const double f = h[static_cast<size_t>(i * n + j)];
-      for (int64_t k = 0; i != j && k < n; ++k) {
-        h[static_cast<size_t>(i * n + k)] -= f * h[static_cast<size_t>(j * n + k)];
-        inverse[static_cast<size_t>(i * n + k)] -= f * inverse[static_cast<size_t>(j * n + k)];
-      }
-    }
-  }
-  // Upper factor: inverse = UᵀU.
-  std::vector<double> u(h.size());
-  for (int64_t i = 0; i < n; ++i) {
-    for (int64_t j = i; j < n; ++j) {
-      double sum = inverse[static_cast<size_t>(i * n + j)];
-      for (int64_t k = 0; k < i; ++k)
-        sum -= u[static_cast<size_t>(k * n + i)] * u[static_cast<size_t>(k * n + j)];
-      u[static_cast<size_t>(i * n + j)] = i == j ? std::sqrt(sum) : sum / u[static_cast<size_t>(i * n + i)];
-    }
-  }
-  std::vector<float> q;
-  for (int64_t r = 0; r < p.shape.rows(); ++r) {
-    std::vector<double> w(p.weights.begin() + r * n, p.weights.begin() + (r + 1) * n);
-    for (int64_t j = 0; j < n; ++j) {
-      const double code =
-          std::clamp(std::nearbyint(w[static_cast<size_t>(j)] / scale), -levels / 2.0, levels / 2.0 - 1);
-      const double v = code * scale,
-                   error = (w[static_cast<size_t>(j)] - v) / u[static_cast<size_t>(j * n + j)];
-      for (int64_t k = j; k < n; ++k) w[static_cast<size_t>(k)] -= error * u[static_cast<size_t>(j * n + k)];
-      q.push_back(static_cast<float>(v));
-    }
-  }
-  return q;
-}
-
 // The theorem that GPTQ is LDLQ, on a grid that both share: one scale for the whole tensor.
 TEST(Gptq, EqualsThePublishedAlgorithm) {
   Problem p = test::make_problem(12, 192, 7);
@@ -100,7 +51,10 @@ TEST(Gptq, EqualsThePublishedAlgorithm) {
   const QTensor t = test::solve(solver_of("gptq"), format, p, pool, 0, {.damping = 0.01, .passes = 0});
   float most = 0;
   for (const float w : p.weights) most = std::max(most, std::fabs(w));
-  const auto expected = published_gptq(p, 0.01, most / 7, 16);
+  const double scale = most / 7;
+  const auto expected = test::published_gptq(p, 0.01, false, [scale](int64_t, int64_t, double w) {
+                          return std::clamp(std::nearbyint(w / scale), -8.0, 7.0) * scale;
+                        }).q;
   const auto got = test::decoded(format, t);
   int64_t different = 0;
   for (size_t i = 0; i < got.size(); ++i) different += std::fabs(got[i] - expected[i]) > 1e-3f * most;

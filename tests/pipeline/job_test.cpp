@@ -192,6 +192,7 @@ TEST_F(JobTest, AnInterruptedJobGoesOnWhereItStopped) {
   ASSERT_TRUE(fs::exists(scratch_.path() / "out" / "model.safetensors.partial"));
   ASSERT_TRUE(fs::exists(scratch_.path() / "out" / "model.safetensors.journal"));
   fs::copy(scratch_.path() / "out", scratch_.path() / "other");
+  fs::copy(scratch_.path() / "out", scratch_.path() / "ordered");
 
   plan = plan_quantization(first, Target::huggingface, recipe("q8_0"));
   EXPECT_GT(run_job(plan, {scratch_.file("out")}, pool, silent).resumed, 0u);
@@ -200,7 +201,13 @@ TEST_F(JobTest, AnInterruptedJobGoesOnWhereItStopped) {
   EXPECT_FALSE(fs::exists(scratch_.path() / "out" / "model.safetensors.partial"));
   EXPECT_FALSE(fs::exists(scratch_.path() / "out" / "model.safetensors.journal"));
 
-  // Another source is another job: nothing of the old one may survive in its bytes.
+  // What tells the solver something else is another job.
+  Recipe ordered = recipe("q8_0");
+  ordered.options.act_order = true;
+  plan = plan_quantization(first, Target::huggingface, ordered);
+  EXPECT_EQ(run_job(plan, {scratch_.file("ordered")}, pool, silent).resumed, 0u);
+
+  // So is another source: nothing of the old one may survive in its bytes.
   m.seed = 2;
   const Checkpoint second = source(m);
   const std::string resumed = quantize(second, recipe("q8_0"), 2, "other");

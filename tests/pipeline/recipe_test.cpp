@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <fstream>
+#include <set>
 
 #include "base/error.h"
 #include "methods/transforms/channel_transform.h"
@@ -36,6 +37,15 @@ TEST(Recipe, SaysItAllInOneLine) {
   EXPECT_EQ(a.to_string(), b.to_string());
   b.overrides.push_back({"x", "q8_0"});
   EXPECT_NE(a.to_string(), b.to_string());
+  // What the solver is told: no job may go on where one with other options stopped.
+  std::set<std::string> said{a.to_string()};
+  for (const SolverOptions& options :
+       {SolverOptions{.damping = 0.1}, SolverOptions{.passes = 1}, SolverOptions{.act_order = true},
+        SolverOptions{.static_groups = true}}) {
+    b = a;
+    b.options = options;
+    EXPECT_TRUE(said.insert(b.to_string()).second) << b.to_string();
+  }
 }
 
 TEST(Recipe, TellsWhatItNeedsToKnow) {
@@ -101,7 +111,7 @@ TEST(RecipeFile, ReadsWhatItWrites) {
   t.recipe.type = "q4_k_m";
   t.recipe.solver = "gptq";
   t.recipe.with = {"awq"};
-  t.recipe.options = {0.02, 3};
+  t.recipe.options = {.damping = 0.02, .passes = 3, .act_order = true, .static_groups = true};
   t.recipe.overrides = {{"lm_head", "int8:channel"}, {"*norm*", "keep"}};
   t.recipe.activations = "int8:static";
   t.recipe.activations_keep = {"*ffn_down"};
@@ -113,12 +123,18 @@ TEST(RecipeFile, ReadsWhatItWrites) {
   const RecipeText back = read_recipe(path);
   EXPECT_EQ(back.recipe.to_string(), t.recipe.to_string());
   EXPECT_EQ(recipe_json(back), recipe_json(t));
+  EXPECT_TRUE(back.recipe.options.act_order && back.recipe.options.static_groups);
+  // Each by itself, and said to be off.
+  std::ofstream(path) << R"({"type": "q4_0", "act_order": true, "static_groups": false})";
+  EXPECT_TRUE(read_recipe(path).recipe.options.act_order);
+  EXPECT_FALSE(read_recipe(path).recipe.options.static_groups);
 }
 
 TEST(RecipeFile, RefusesWhatItDoesNotKnow) {
   const test::Scratch scratch;
   int made = 0;
   for (const char* text : {"", "[1]", R"({"typ": "q4_0"})", R"({"passes": -1})", R"({"damping": 2})",
+                           R"({"act_order": 1})", R"({"act-order": true})", R"({"static_groups": "yes"})",
                            R"({"with": "awq"})", R"({"calibration": {"txt": "x"}})", R"({"type": 3})"}) {
     const std::string path = scratch.file(std::to_string(made++));
     std::ofstream(path) << text;
