@@ -6,6 +6,7 @@
 
 #include "allocate/curve.h"
 #include "base/error.h"
+#include "base/hash.h"
 #include "cli/output_path.h"
 #include "pipeline/calibrate_job.h"
 
@@ -84,11 +85,15 @@ FoundRecipe search_recipe(const Checkpoint& source, Target target, const Recipe&
   run_calibration(source, text, {work + "/statistics"}, pool, progress);
   auto stats = folder_stats(work + "/statistics", source);
   const std::string usual = target == Target::gguf ? gguf_formats : folder_formats;
+  // What was made and measured with other options of the solver, or on another text, is of no use.
+  const std::string asked = base.to_string() + "\n" + stats->identity();
+  const std::string made = work + "/" + hash_hex(std::as_bytes(std::span(asked)));
+  std::filesystem::create_directories(made);
   Candidates candidates(source, target, base, split(words.formats.empty() ? usual : words.formats), stats,
-                        work + "/" + std::filesystem::path(output).stem().string(), pool);
+                        made + "/" + std::filesystem::path(output).stem().string(), pool);
   candidates.make(progress);
   const SearchResult found =
-      search_formats(candidates, source, goal, text, words.options, work + "/measured", pool, progress);
+      search_formats(candidates, source, goal, text, words.options, made + "/measured", pool, progress);
   if (!common.quiet && !common.json) {
     fmt::print(stderr, "{}", curve_text(found));
     if (found.uniform_is_better)

@@ -2,6 +2,7 @@
 // ends in the same bytes.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <functional>
 #include <map>
 
@@ -124,6 +125,28 @@ TEST_F(CalibrateResume, KilledAtRandomMomentsARotatedQuantizationEndsInTheSameBy
 
 TEST_F(CalibrateResume, KilledAtRandomMomentsASearchEndsInTheSameBytes) {
   kill_at_random_moments([&](const std::string& name) { return search(name); }, ".gguf", 6);
+}
+
+TEST_F(CalibrateResume, ASearchTakesNothingOfOneWithOtherOptions) {
+  const auto ordered = [&](const std::string& name) {
+    std::vector<std::string> words = search(name);
+    // The curve shows what was measured on the way.
+    words.insert(words.end(), {"--act-order", "--curve", out(name) + ".svg"});
+    return words;
+  };
+  ASSERT_EQ(test::run_program(ordered("straight.gguf")).status, 0);
+  const auto candidate_is_made = [&] {
+    const fs::path work = scratch_.path() / "out" / "killed.gguf.search.partial";
+    if (!fs::exists(work)) return false;
+    const fs::recursive_directory_iterator all(work);
+    return std::any_of(fs::begin(all), fs::end(all),
+                       [](const auto& entry) { return entry.path().filename() == "q4_0.gguf"; });
+  };
+  for (int wait = 100; !candidate_is_made(); wait += 50)
+    ASSERT_FALSE(test::run_and_kill(search("killed.gguf"), SIGKILL, wait)) << "never caught in the middle";
+  const auto o = test::run_program(ordered("killed.gguf"));
+  ASSERT_EQ(o.status, 0) << o.err;
+  EXPECT_TRUE(files("killed") == files("straight"));
 }
 
 TEST_F(CalibrateResume, KilledAtRandomMomentsStaticRangesEndInTheSameBytes) {

@@ -59,6 +59,7 @@ struct Case {
   int64_t rows, cols;
   double damping;
 };
+void PrintTo(const Case& c, std::ostream* out) { *out << c.word; }
 
 int64_t count_different(const std::vector<float>& a, const std::vector<float>& b) {
   int64_t n = 0;
