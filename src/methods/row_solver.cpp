@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <utility>
 
 #include "kernels/matmul.h"
 
@@ -12,7 +11,6 @@ namespace {
 constexpr int64_t rows_at_once = 32;
 constexpr int64_t panel = 128;       ///< columns whose errors are fed to all later ones together
 constexpr int64_t long_block = 256;  ///< beyond, the parameters are fitted once
-constexpr int most_refits = 2;
 
 /// y += a * x
 void add_scaled(float* y, float a, const float* x, int64_t n) noexcept {
@@ -71,10 +69,11 @@ void RowSolver::solve_rows(int64_t row, int64_t rows) {
   error_.resize(size);
   codes_.resize(size);
   params_.resize((size + static_cast<size_t>(block_) - 1) / static_cast<size_t>(block_));
-  if (static_) fit_all();
-  if (!c_.order.empty()) take_turns();
+  if (static_) fit_all(x_);
+  take_turns();
   feed_back();
-  if (!c_.order.empty()) restore_order();
+  if (c_.static_groups && aligned_) refit();
+  restore_order();
   descend();
   pack_rows();
 }
@@ -95,45 +94,6 @@ void RowSolver::point_at(int64_t block) {
 }
 
 bool RowSolver::short_blocks() const noexcept { return aligned_ && block_ <= long_block; }
-
-/// Parameters from the weights as they are.
-void RowSolver::fit_all() {
-  const int64_t total = rows_ * cols_;
-  for (size_t b = 0; b < params_.size(); ++b) {
-    const int64_t begin = static_cast<int64_t>(b) * block_, n = std::min(block_, total - begin);
-    for (int64_t i = 0; i < n; ++i)
-      weight_[static_cast<size_t>(i)] = c_.d[static_cast<size_t>((begin + i) % cols_)];
-    point_at(static_cast<int64_t>(b));
-    fitter_.fit(x_ + begin, weight_.data(), n, planes_.data(), params_[b]);
-  }
-}
-
-/// From the order of columns to that of turns.
-void RowSolver::take_turns() {
-  turned_.resize(feed_.size());
-  for (int64_t r = 0; r < rows_; ++r) {
-    const float* x = x_ + r * cols_;
-    float* turned = turned_.data() + r * cols_;
-    for (const int64_t column : c_.order) *turned++ = x[column];
-  }
-  given_ = std::exchange(x_, turned_.data());
-}
-
-/// And back, with everything rounded.
-void RowSolver::restore_order() {
-  const auto restore = [this](auto& all) {
-    auto row = std::vector(all.begin(), all.begin() + cols_);
-    for (int64_t r = 0; r < rows_; ++r) {
-      const auto begin = all.begin() + r * cols_;
-      for (int64_t t = 0; t < cols_; ++t) row[static_cast<size_t>(c_.column(t))] = begin[t];
-      std::copy(row.begin(), row.end(), begin);
-    }
-  };
-  restore(value_);
-  restore(error_);
-  restore(codes_);
-  x_ = given_;
-}
 
 void RowSolver::feed_back() {
   const int64_t step = short_blocks() ? std::max<int64_t>(1, panel / block_) * block_ : panel;

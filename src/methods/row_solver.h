@@ -12,7 +12,8 @@ namespace nibble {
 /// two of them), so a few are carried through all columns at once, block by block of the format:
 ///  1. feedback: the parameters of a block are fitted to what its weights should be after the errors so far,
 ///     then column after column is rounded and its error fed to the columns that follow. With static groups
-///     all parameters are fitted beforehand, so that the columns may take their turns in any order;
+///     (row_static.cpp) all parameters are fitted beforehand, so that the columns may take their turns in any
+///     order;
 ///  2. descent (row_descent.cpp): with everything rounded, single codes and the parameters of whole blocks
 ///     change wherever that lowers e H eᵀ.
 /// What each step gains: docs/solvers.md.
@@ -40,16 +41,23 @@ class RowSolver {
     std::vector<Code> codes;
   };
 
+  static constexpr int most_refits = 2;
+
   void solve_rows(int64_t row, int64_t rows);
   Place place(int64_t row, int64_t column) const noexcept;
   Segment segment(int64_t row, int64_t turn) const noexcept;
   void point_at(int64_t block);
   bool short_blocks() const noexcept;
 
-  void fit_all();
+  float importance(int64_t column) const noexcept;
+  void fit_all(const float* x);
   void take_turns();
   void restore_order();
+  template <class T>
+  void restore(std::vector<T>& all) const;
   void feed_back();
+  double loss(int64_t row) const;
+  void refit();
   void fit_block(int64_t row, const Segment& s);
   void forward(int64_t row, const Segment& s, int64_t to);
   double round_columns(int64_t row, const Segment& s, int64_t to, const Params& params, float* feed,

@@ -35,7 +35,8 @@ struct SolverOptions {
   /// Columns are rounded by falling diagonal of the Hessian instead of from left to right (`desc_act` of
   /// GPTQ's authors). The next column may be in any block, so this implies static groups.
   bool act_order = false;
-  /// The parameters of all blocks are fitted before the first column is rounded, to the weights as they are.
+  /// The parameters of all blocks are fitted before the first column is rounded, to the weights as they are;
+  /// with `passes`, at most twice again to what the weights were in the end asked for.
   bool static_groups = false;
 };
 
