@@ -6,7 +6,7 @@
 PyTorch does what the paper describes (arXiv 2210.17323) and its authors' program does: a layer reads 128 sequences of 512
 tokens one after the other, the inputs of each of its seven matrices are summed up as X Xᵀ, every matrix is rounded column by
 column in blocks of 128 against the inverse's Cholesky factor, and the layer runs once more for what the next one reads.
-nibble quantizes a model of two such layers, files and all: `--solver gptq --passes 0 --fast`. Both: 4 bits, groups of 128,
+nibble quantizes a model of four such layers, files and all: `--solver gptq --passes 0 --fast`. Both: 4 bits, groups of 128,
 asymmetric, damping 0.01. Written for Debian's python3-torch 1.13; the text is random words of models/demo.
 """
 import json
@@ -20,7 +20,7 @@ import time
 import numpy
 import torch
 
-HIDDEN, INNER, HEADS, KV_HEADS, DIM, LAYERS, LENGTH = 2048, 5632, 32, 4, 64, 2, 512
+HIDDEN, INNER, HEADS, KV_HEADS, DIM, LAYERS, LENGTH = 2048, 5632, 32, 4, 64, 4, 512
 MATRICES = {"self_attn.q_proj": (HIDDEN, HIDDEN), "self_attn.k_proj": (KV_HEADS * DIM, HIDDEN),
             "self_attn.v_proj": (KV_HEADS * DIM, HIDDEN), "self_attn.o_proj": (HIDDEN, HIDDEN),
             "mlp.gate_proj": (INNER, HIDDEN), "mlp.up_proj": (INNER, HIDDEN), "mlp.down_proj": (HIDDEN, INNER)}

@@ -71,6 +71,12 @@ std::shared_ptr<std::byte> HugeMemory::take(size_t bytes) {
   return part;
 }
 
+void want_huge_pages(const void* at, size_t bytes) noexcept {
+  const size_t begin = round_up(reinterpret_cast<uintptr_t>(at), huge_page);
+  const size_t end = (reinterpret_cast<uintptr_t>(at) + bytes) / huge_page * huge_page;
+  if (begin < end) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);
+}
+
 size_t available_memory() {
   const size_t machine = number_after("/proc/meminfo", "MemAvailable:") * 1024;
   // What a container may have, less what it has and could not give back.

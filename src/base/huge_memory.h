@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <memory>
+#include <vector>
 
 namespace nibble {
 
@@ -18,6 +19,17 @@ class HugeMemory {
   std::shared_ptr<std::byte> chunk_;
   size_t size_ = 0, used_ = 0;
 };
+
+/// Asks for large pages where memory was not touched yet; whoever gave it keeps it.
+void want_huge_pages(const void* at, size_t bytes) noexcept;
+
+/// n elements of large pages for a vector that is empty. Throws std::bad_alloc.
+template <class T>
+void resize_in_huge_pages(std::vector<T>& v, size_t n) {
+  v.reserve(n);
+  want_huge_pages(v.data(), n * sizeof(T));
+  v.resize(n);
+}
 
 /// Bytes that programs could still take without others being pushed out (MemAvailable); 0 where the system
 /// does not say.

@@ -67,6 +67,12 @@ class Scratch {
     if (msync(data_, bytes_, MS_SYNC) != 0 || fdatasync(fd_) != 0) refuse("sync", path_);
   }
   void remove() const { unlink(path_.c_str()); }
+  /// Whole pages of a stretch leave this process's memory; the file keeps them.
+  void let_go(const void* at, size_t bytes) const noexcept {
+    const size_t begin = (reinterpret_cast<uintptr_t>(at) + page - 1) / page * page;
+    const size_t end = (reinterpret_cast<uintptr_t>(at) + bytes) / page * page;
+    if (begin < end) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
+  }
 
  private:
   std::string path_;
@@ -152,7 +158,9 @@ struct LayerWalk::State {
         if (result.size() != size)
           fail(ErrorKind::internal, "a layer gave {} values for {}", result.size(), size);
         std::copy(result.begin(), result.end(), out + at);
+        file.let_go(out + at, size * sizeof(float));
       }
+      if (from >= 0) file.let_go(input.data(), input.size_bytes());
       at += size;
       step();
     }

@@ -21,6 +21,7 @@ using Clock = std::chrono::steady_clock;
 
 struct Options {
   std::string model, peer, kv = "f16";
+  bool exact = false;
   int64_t prompt = 512, tokens = 32, depth = 0, together = 1;
   int repeat = 3;
   ActivationOptions activations;
@@ -172,8 +173,9 @@ void bench(Options o, const Common& common) {
   const auto start = Clock::now();
   const Checkpoint checkpoint = open_checkpoint(o.model);
   const std::optional<ActivationPlan> plan = o.activations.plan_for(checkpoint);
-  const Program program =
-      load_program(checkpoint, pool, {.precision = Precision::fast, .activations = plan ? &*plan : nullptr});
+  const Program program = load_program(
+      checkpoint, pool,
+      {.precision = o.exact ? Precision::exact : Precision::fast, .activations = plan ? &*plan : nullptr});
   if (program.encoder) {
     if (!o.peer.empty() || o.depth > 0 || o.prompt <= 0)
       fail(ErrorKind::usage, "{} is an encoder: all there is to time is -p tokens read at once", o.model);
@@ -284,6 +286,8 @@ Run setup(CLI::App& app) {
       ->check(CLI::Range(1, 1000))
       ->capture_default_str();
   add_kv_option(app, o->kv);
+  app.add_flag("--exact", o->exact,
+               "products of f32 numbers, the same bits on every machine (default: the fastest kernels)");
   app.add_option("--peer", o->peer, "a llama-bench to run on the same file, in turns with nibble");
   o->activations.add_to(app);
   return [o](const Common& common) { bench(*o, common); };

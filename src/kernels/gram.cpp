@@ -82,14 +82,18 @@ void add_fast(const GramKernel& kernel, const float* x, int64_t rows, int64_t n,
 }  // namespace
 
 Gram::Gram(int64_t cols, Precision precision)
-    : cols_(cols),
-      fast_(precision == Precision::fast && cpu_kernels().gram.run != nullptr),
-      sums_(static_cast<size_t>(cols * cols)) {}
+    : cols_(cols), fast_(precision == Precision::fast && cpu_kernels().gram.run != nullptr) {
+  resize_in_huge_pages(sums_, static_cast<size_t>(cols * cols));
+}
 
 void Gram::add(const float* x, int64_t rows, ThreadPool& pool) {
   if (!fast_) {
     add_exact(x, rows, cols_, sums_.data(), pool);
     return;
+  }
+  if (waiting_.capacity() == 0) {
+    waiting_.reserve(static_cast<size_t>(most_waiting * cols_));
+    want_huge_pages(waiting_.data(), waiting_.capacity() * sizeof(float));
   }
   for (int64_t at = 0; at < rows;) {
     const int64_t room = most_waiting - static_cast<int64_t>(waiting_.size()) / cols_;

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <numeric>
 
+#include "base/huge_memory.h"
 #include "methods/linalg.h"
 
 namespace nibble {
@@ -66,7 +67,8 @@ std::shared_ptr<const Curvature> Curvature::of(const Stats& stats, const SolverO
   }
   // Everything relative to the mean diagonal, so that no input's unit can under- or overflow.
   const double unit = 1 / mean;
-  std::vector<double> r(stats.hessian.size());
+  std::vector<double> r;
+  resize_in_huge_pages(r, stats.hessian.size());
   // Where the columns of turns i and j meet.
   const auto at = [&c, n](int64_t i, int64_t j) {
     return static_cast<size_t>(c->column(i) * n + c->column(j));
@@ -85,18 +87,20 @@ std::shared_ptr<const Curvature> Curvature::of(const Stats& stats, const SolverO
     if (linalg::factor_upper(r, n, pool)) break;
   }
   c->report_.damping = damping;
-  c->h.resize(r.size());
-  c->m.resize(r.size());
+  resize_in_huge_pages(c->h, r.size());
+  resize_in_huge_pages(c->m, r.size());
   c->d.resize(static_cast<size_t>(n));
+  std::vector<double> pivots(static_cast<size_t>(n));
   for (int64_t j = 0; j < n; ++j) {
     const double pivot = r[static_cast<size_t>(j * n + j)];
+    pivots[static_cast<size_t>(j)] = pivot;
     c->d[static_cast<size_t>(c->column(j))] = static_cast<float>(pivot * pivot);
   }
   pool.parallel_for(static_cast<size_t>(n), [&](size_t i) {
     const size_t row = i * static_cast<size_t>(n);
     for (size_t j = 0; j < static_cast<size_t>(n); ++j) {
       c->h[row + j] = static_cast<float>(stats.hessian[row + j] * unit + (i == j ? damping : 0.0));
-      c->m[row + j] = j < i ? 0.0f : static_cast<float>(r[row + j] / r[j * static_cast<size_t>(n) + j]);
+      c->m[row + j] = j < i ? 0.0f : static_cast<float>(r[row + j] / pivots[j]);
     }
   });
   return c;

@@ -121,7 +121,7 @@ void Executor::run_batch(RunContext& context, std::span<const float> input, bool
   size_t end = program_.nodes.size();
   while (!want_result && end > 0 && !program_.nodes[end - 1].op->products) --end;
   std::vector<Value> in, out;
-  const bool alone = !want_result || check_all || context.observer != nullptr;
+  const bool alone = !want_result || check_all;
   size_t count = 1;
   for (size_t n = 0; n < end; n += count) {
     const Node& node = program_.nodes[n];
@@ -157,7 +157,7 @@ void Executor::run_batch(RunContext& context, std::span<const float> input, bool
   }
 }
 
-void Executor::batch(const Batch& b) {
+Value Executor::batch(const Batch& b) {
   std::vector<int32_t> tokens;
   std::vector<int64_t> selected;
   std::vector<std::vector<KvLayer>> layers;
@@ -176,14 +176,11 @@ void Executor::batch(const Batch& b) {
   }
   RunContext context{pool_, tokens, b.types, sequences, selected, {}, b.observer};
   run_batch(context, b.input, b.want_result, false);
-  if (!b.want_result) return;
+  if (!b.want_result) return {};
   const Value hidden = value(program_.hidden, context);
+  const Value result = value(program_.result, context);
   bool bad = first_bad_row(hidden) >= 0;
-  if (!selected.empty()) {
-    const Value result = value(program_.result, context);
-    bad = bad || first_bad_row(result) >= 0;
-    result_.insert(result_.end(), result.data, result.data + result.rows * result.cols);
-  }
+  if (result.data != hidden.data) bad = bad || first_bad_row(result) >= 0;
   if (bad) {
     context.rotations.clear();
     context.observer = nullptr;
@@ -191,6 +188,7 @@ void Executor::batch(const Batch& b) {
     fail(ErrorKind::internal, "NaN or infinite values in the result that a second run did not show");
   }
   for (const Part& part : b.parts) part.cache->advance(static_cast<int64_t>(part.tokens.size()));
+  return result;
 }
 
 std::span<const float> Executor::run(std::span<const int32_t> tokens, KvCache& cache, Want want) {
@@ -216,7 +214,10 @@ std::span<const float> Executor::run(std::span<const Part> parts) {
     std::vector<Part> piece;
     int64_t room = most_batch_rows;
     const auto flush = [&] {
-      if (!piece.empty()) batch({.parts = piece, .types = {}, .input = {}});
+      if (!piece.empty()) {
+        const Value result = batch({.parts = piece, .types = {}, .input = {}});
+        result_.insert(result_.end(), result.data, result.data + result.rows * result.cols);
+      }
       piece.clear();
       room = most_batch_rows;
     };
@@ -248,9 +249,8 @@ std::span<const float> Executor::run_part(std::span<const int32_t> tokens, std::
     fail(ErrorKind::internal, "{} tokens with {} inputs of {} columns", rows, input.size(), cols);
   KvCache cache = program_.cache(rows, passing_kv(program_));
   const Part part{tokens, &cache, Want::all};
-  result_.clear();
-  batch({{&part, 1}, {}, input, observer, want_result});
-  return result_;
+  const Value result = batch({{&part, 1}, {}, input, observer, want_result});
+  return {result.data, static_cast<size_t>(result.rows * result.cols)};
 }
 
 std::span<const float> Executor::encode(std::span<const int32_t> tokens,
@@ -265,9 +265,8 @@ std::span<const float> Executor::encode(std::span<const int32_t> tokens,
          program_.context);
   KvCache cache = program_.cache(rows, passing_kv(program_));
   const Part part{tokens, &cache, Want::all};
-  result_.clear();
-  batch({.parts = {&part, 1}, .types = token_types, .input = {}});
-  return result_;
+  const Value result = batch({.parts = {&part, 1}, .types = token_types, .input = {}});
+  return {result.data, static_cast<size_t>(result.rows * result.cols)};
 }
 
 }  // namespace nibble

@@ -62,7 +62,8 @@ class Executor {
     InputObserver* observer = nullptr;
     bool want_result = true;
   };
-  void batch(const Batch& b);
+  /// Rows of the result, valid until the next call; none unless they are wanted.
+  Value batch(const Batch& b);
 
   const Program& program_;
   ThreadPool& pool_;

@@ -47,7 +47,10 @@ void forward_together(std::span<const Node> nodes, RunContext& run, const Value&
                       std::span<const Value> out) {
   std::vector<MatmulPart> parts;
   parts.reserve(nodes.size());
-  for (size_t i = 0; i < nodes.size(); ++i) parts.push_back(part_of(nodes[i], out[i]));
+  for (size_t i = 0; i < nodes.size(); ++i) {
+    if (run.observer != nullptr) run.observer->see(nodes[i], *nodes[i].weight(0), 0, in);
+    parts.push_back(part_of(nodes[i], out[i]));
+  }
   matmul(parts, in.data, in.rows, run.pool);
   for (size_t i = 0; i < nodes.size(); ++i) finish(nodes[i], run, out[i]);
 }
