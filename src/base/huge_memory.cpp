@@ -71,10 +71,11 @@ std::shared_ptr<std::byte> HugeMemory::take(size_t bytes) {
   return part;
 }
 
-void want_huge_pages(const void* at, size_t bytes) noexcept {
-  const size_t begin = round_up(reinterpret_cast<uintptr_t>(at), huge_page);
-  const size_t end = (reinterpret_cast<uintptr_t>(at) + bytes) / huge_page * huge_page;
-  if (begin < end) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);
+void want_huge_pages(void* at, size_t bytes) noexcept {
+  const auto address = reinterpret_cast<uintptr_t>(at);
+  const size_t skip = round_up(address, huge_page) - address;
+  if (bytes >= skip + huge_page)
+    madvise(static_cast<std::byte*>(at) + skip, (bytes - skip) / huge_page * huge_page, MADV_HUGEPAGE);
 }
 
 size_t available_memory() {

@@ -21,7 +21,7 @@ class HugeMemory {
 };
 
 /// Asks for large pages where memory was not touched yet; whoever gave it keeps it.
-void want_huge_pages(const void* at, size_t bytes) noexcept;
+void want_huge_pages(void* at, size_t bytes) noexcept;
 
 /// n elements of large pages for a vector that is empty. Throws std::bad_alloc.
 template <class T>

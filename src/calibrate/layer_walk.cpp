@@ -68,10 +68,11 @@ class Scratch {
   }
   void remove() const { unlink(path_.c_str()); }
   /// Whole pages of a stretch leave this process's memory; the file keeps them.
-  void let_go(const void* at, size_t bytes) const noexcept {
-    const size_t begin = (reinterpret_cast<uintptr_t>(at) + page - 1) / page * page;
-    const size_t end = (reinterpret_cast<uintptr_t>(at) + bytes) / page * page;
-    if (begin < end) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
+  void let_go(const float* at, size_t count) const noexcept {
+    const auto offset = static_cast<size_t>(reinterpret_cast<const std::byte*>(at) - data_);
+    const size_t begin = (offset + page - 1) / page * page,
+                 end = (offset + count * sizeof(float)) / page * page;
+    if (begin < end) madvise(data_ + begin, end - begin, MADV_DONTNEED);
   }
 
  private:
@@ -158,9 +159,9 @@ struct LayerWalk::State {
         if (result.size() != size)
           fail(ErrorKind::internal, "a layer gave {} values for {}", result.size(), size);
         std::copy(result.begin(), result.end(), out + at);
-        file.let_go(out + at, size * sizeof(float));
+        file.let_go(out + at, size);
       }
-      if (from >= 0) file.let_go(input.data(), input.size_bytes());
+      if (from >= 0) file.let_go(input.data(), input.size());
       at += size;
       step();
     }

@@ -39,32 +39,35 @@ RowGrid row_grid(const ActivationGrid& grid, float low, float high, bool finite)
   return r;
 }
 
-/// Grids of all rows: those of the tokens, or one for all.
-void find_grids(const Int8Kernels& kernels, const ActivationGrid& grid, const float* x, int64_t m, int64_t k,
-                std::vector<RowGrid>& rows, ThreadPool& pool) {
-  rows.resize(static_cast<size_t>(m));
-  std::vector<Extremes> seen(rows.size());
-  const auto look = [&](size_t i) {
-    seen[i] = kernels.extremes({x + static_cast<int64_t>(i) * k, k, grid.outliers});
-    if (grid.range == ActivationGrid::Range::fixed) {
-      rows[i] = row_grid(grid, grid.low, grid.high, seen[i].finite);
-    } else {
-      rows[i] = row_grid(grid, seen[i].low, seen[i].high, seen[i].finite);
-    }
+/// Calls use(i, its grid) for every row, on all threads: right after a look at the row where it depends on no
+/// other.
+template <class Use>
+void each_grid(const Int8Kernels& kernels, const ActivationGrid& grid, const float* x, int64_t m, int64_t k,
+               ThreadPool& pool, const Use& use) {
+  const auto rows = static_cast<size_t>(m);
+  const auto each = [&](const auto& body) {
+    if (m * k > serial_rounding) return pool.parallel_for(rows, body);
+    for (size_t i = 0; i < rows; ++i) body(i);
   };
-  if (m * k <= serial_rounding) {
-    for (size_t i = 0; i < rows.size(); ++i) look(i);
-  } else {
-    pool.parallel_for(rows.size(), look);
+  const auto look = [&](size_t i) {
+    return kernels.extremes({x + static_cast<int64_t>(i) * k, k, grid.outliers});
+  };
+  if (grid.range != ActivationGrid::Range::tensor) {
+    const bool fixed = grid.range == ActivationGrid::Range::fixed;
+    return each([&](size_t i) {
+      const Extremes e = look(i);
+      use(i, row_grid(grid, fixed ? grid.low : e.low, fixed ? grid.high : e.high, e.finite));
+    });
   }
-  if (grid.range != ActivationGrid::Range::tensor) return;
+  std::vector<Extremes> seen(rows);
+  each([&](size_t i) { seen[i] = look(i); });
   Extremes all{0, 0, true};
   for (const Extremes& e : seen) {
     if (!e.finite) continue;
     all.low = std::min(all.low, e.low);
     all.high = std::max(all.high, e.high);
   }
-  for (size_t i = 0; i < rows.size(); ++i) rows[i] = row_grid(grid, all.low, all.high, seen[i].finite);
+  each([&](size_t i) { use(i, row_grid(grid, all.low, all.high, seen[i].finite)); });
 }
 
 // Tags keep the buffers of one thread apart.
@@ -133,24 +136,21 @@ class Int8Product {
  public:
   Int8Product(const Int8Matrix& w, const ActivationGrid& grid, const float* x, int64_t m, ThreadPool& pool)
       : w_(w), kernels_(*w.kernels_), x_(x), m_(m), stride_(padded(w.cols_) * kernels_.x_bytes) {
-    find_grids(kernels_, grid, x, m, w.cols_, grids_, pool);
+    const auto rows = static_cast<size_t>(m);
     rounded_ = &scratch<RoundedByte>(static_cast<size_t>(int8_padded(m) * stride_))->v;
-    if (w.zeros_) x_sums_.resize(static_cast<size_t>(m * w.groups_));
+    if (w.zeros_) x_sums_.resize(rows * static_cast<size_t>(w.groups_));
     const bool split = std::isfinite(grid.outliers);
     if (split) {
-      outliers_.resize(grids_.size());
-      ones_.assign(grids_.size(), 1.0f);
+      outliers_.resize(rows);
+      ones_.assign(rows, 1.0f);
     }
-    for (const RowGrid& g : grids_) {
-      shifts_.push_back(g.zero + kernels_.x_offset);
-      scales_.push_back(g.scale);
-    }
-    const auto round = [&](size_t i) { round_row(static_cast<int64_t>(i), grid.outliers, split); };
-    if (m * w.cols_ <= serial_rounding) {
-      for (size_t i = 0; i < grids_.size(); ++i) round(i);
-    } else {
-      pool.parallel_for(grids_.size(), round);
-    }
+    shifts_.resize(rows);
+    scales_.resize(rows);
+    each_grid(kernels_, grid, x, m, w.cols_, pool, [&](size_t i, const RowGrid& g) {
+      shifts_[i] = g.zero + kernels_.x_offset;
+      scales_[i] = g.scale;
+      round_row(static_cast<int64_t>(i), g, grid.outliers, split);
+    });
   }
 
   /// Panel p and, if there are two, the one after it.
@@ -215,8 +215,7 @@ class Int8Product {
     kernels_.store(store_task(p, total, scales, bias, y, y_stride));
   }
 
-  void round_row(int64_t i, float threshold, bool split) {
-    const RowGrid& g = grids_[static_cast<size_t>(i)];
+  void round_row(int64_t i, const RowGrid& g, float threshold, bool split) {
     const float* x = x_ + i * w_.cols_;
     std::byte* out = rounded_ + i * stride_;
     kernels_.round({x, w_.cols_, g.inverse, threshold, g.zero, g.low, g.high, out});
@@ -254,7 +253,6 @@ class Int8Product {
   const float* x_;
   int64_t m_, stride_;
   std::byte* rounded_ = nullptr;
-  std::vector<RowGrid> grids_;
   std::vector<int32_t> shifts_, x_sums_;
   std::vector<float> scales_, ones_;
   std::vector<std::vector<int64_t>> outliers_;
@@ -280,21 +278,13 @@ void int8_matmul(const Int8Matrix& w, const ActivationGrid& grid, const float* x
 
 void round_to_grid(const ActivationGrid& grid, const float* x, int64_t m, int64_t k, float* out,
                    ThreadPool& pool) {
-  std::vector<RowGrid> grids;
-  find_grids(cpu_kernels().int8, grid, x, m, k, grids, pool);
-  const auto round = [&](size_t i) {
-    const RowGrid& g = grids[i];
+  each_grid(cpu_kernels().int8, grid, x, m, k, pool, [&](size_t i, const RowGrid& g) {
     const auto least = static_cast<float>(g.low - g.zero), most = static_cast<float>(g.high - g.zero);
     for (int64_t c = static_cast<int64_t>(i) * k; c < (static_cast<int64_t>(i) + 1) * k; ++c) {
       const float q = std::nearbyint(std::min(std::max(x[c] * g.inverse, least), most));
       out[c] = std::fabs(x[c]) > grid.outliers ? x[c] + 0 * g.scale : q * g.scale;
     }
-  };
-  if (m * k <= serial_rounding) {
-    for (size_t i = 0; i < grids.size(); ++i) round(i);
-  } else {
-    pool.parallel_for(grids.size(), round);
-  }
+  });
 }
 
 }  // namespace nibble
