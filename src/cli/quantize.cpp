@@ -83,7 +83,7 @@ Recipe recipe_of(const Options& o, const RecipeText& text, Target target) {
     if (is_solver) r.solver = word;
     return is_solver;
   });
-  if ((o.act_order || o.static_groups) && !solver_of(r.solver).needs().hessian) {
+  if ((r.options.act_order || r.options.static_groups) && !solver_of(r.solver).needs().hessian) {
     throw Error(ErrorKind::usage, fmt::format("--act-order and --static-groups say nothing to {}", r.solver),
                 "they belong to error feedback: --solver gptq");
   }
