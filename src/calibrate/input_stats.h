@@ -43,9 +43,8 @@ struct Collect {
 };
 
 /// Adds rows to statistics. Sums are independent of threads, and of instruction sets but for those of XᵀX
-/// with Precision::fast. Until finish_stats() there is no Hessian, and
-/// there are no values. Throws Error{bad_input} naming the reader for NaN or
-/// infinite inputs.
+/// with Precision::fast. Until finish_stats() there are no Hessian and no values. Throws Error{bad_input}
+/// naming the reader for NaN or infinite inputs.
 void add_rows(InputStats& stats, const Value& x, const Collect& collect, ThreadPool& pool);
 void finish_stats(InputStats& stats, ThreadPool& pool);
 

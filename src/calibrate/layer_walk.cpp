@@ -92,7 +92,7 @@ std::string identity_of(const Checkpoint& model, std::span<const Sequence> seque
     hasher.update(std::as_bytes(std::span(s)));
   }
   if (precision == Precision::fast) {
-    const std::string machine = fast_identity();
+    const std::string machine = isa_identity();
     hasher.update(std::as_bytes(std::span(machine)));
   }
   return hasher.hex();
@@ -105,11 +105,6 @@ size_t tokens_of(std::span<const Sequence> sequences) {
 }
 
 }  // namespace
-
-std::string fast_identity() {
-  return fmt::format("{}{}{}", isa_name(isa_level()), isa_has_vnni() ? " vnni" : "",
-                     isa_is_intel() ? " intel" : "");
-}
 
 struct LayerWalk::State {
   Checkpoint model;

@@ -11,10 +11,6 @@
 
 namespace nibble {
 
-/// What the results of Precision::fast depend on beside their input: the level in use, and the processor's
-/// kind where a level has more than one set of kernels.
-std::string fast_identity();
-
 /// Tokens of one forward pass.
 using Sequence = std::vector<int32_t>;
 

@@ -134,7 +134,7 @@ std::vector<Sequence> write(const Checkpoint& model, const Tokenizer& tokenizer,
 int64_t CalibrationText::tokens() const noexcept { return length * static_cast<int64_t>(sequences.size()); }
 
 std::string CalibrationText::identity() const {
-  return precision == Precision::exact ? hash : fmt::format("{} {}", hash, fast_identity());
+  return precision == Precision::exact ? hash : fmt::format("{} {}", hash, isa_identity());
 }
 
 int64_t calibration_length(const Checkpoint& model, const CalibrationChoice& choice) {

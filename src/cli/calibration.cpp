@@ -16,9 +16,10 @@ void CalibrationWords::add_to(CLI::App& app) {
   app.add_option("--length", length, "tokens of a sequence (default: 512, or what the model was trained on)")
       ->check(CLI::Range(int64_t{2}, most));
   app.add_option("--seed", seed, "draw the sequences by this seed (default 0: the first of the text)");
-  app.add_flag("--fast", fast,
-               "statistics from the fastest products that the machine has, several times faster; they differ "
-               "a little between machines, and so does what rests on them");
+  app.add_flag(
+      "--fast", fast,
+      "statistics from the fastest products that the machine has, many times faster with AMX; they differ "
+      "a little between machines, and so does what rests on them");
 }
 
 CalibrationChoice CalibrationWords::choice(const CalibrationChoice& otherwise) const {

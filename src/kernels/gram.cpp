@@ -10,9 +10,9 @@ namespace {
 
 constexpr int64_t strip = 64;  ///< columns of X that stand close together
 constexpr int64_t group = 16;  ///< channels of a tile
-/// Rows that are multiplied together: with fewer, adding to the sums takes most of the time. And groups whose
-/// tiles stay in the second-level cache meanwhile.
-constexpr int64_t most_waiting = 1024, piece = 32;
+constexpr int64_t piece = 32;  ///< groups whose tiles stay in the second-level cache
+/// Rows that are multiplied together, at most: with fewer, adding to the sums takes most of the time.
+constexpr int64_t most_waiting = 1024;
 
 /// X [rows, cols] as strips of columns: strip s holds rows x 64 floats, the last one padded with zeros.
 std::vector<float> cut_strips(const float* x, int64_t rows, int64_t cols) {
@@ -82,21 +82,25 @@ void add_fast(const GramKernel& kernel, const float* x, int64_t rows, int64_t n,
 }  // namespace
 
 Gram::Gram(int64_t cols, Precision precision)
-    : cols_(cols), fast_(precision == Precision::fast && cpu_kernels().gram.run != nullptr) {
+    : cols_(cols),
+      kernel_(precision == Precision::fast && cpu_kernels().gram.run != nullptr ? &cpu_kernels().gram
+                                                                                : nullptr),
+      // No more memory than half of the sums takes: a stack has one of these for each expert.
+      most_waiting_(std::clamp<int64_t>(cols / 2, 128, most_waiting)) {
   resize_in_huge_pages(sums_, static_cast<size_t>(cols * cols));
 }
 
 void Gram::add(const float* x, int64_t rows, ThreadPool& pool) {
-  if (!fast_) {
+  if (kernel_ == nullptr) {
     add_exact(x, rows, cols_, sums_.data(), pool);
     return;
   }
   if (waiting_.capacity() == 0) {
-    waiting_.reserve(static_cast<size_t>(most_waiting * cols_));
+    waiting_.reserve(static_cast<size_t>(most_waiting_ * cols_));
     want_huge_pages(waiting_.data(), waiting_.capacity() * sizeof(float));
   }
   for (int64_t at = 0; at < rows;) {
-    const int64_t room = most_waiting - static_cast<int64_t>(waiting_.size()) / cols_;
+    const int64_t room = most_waiting_ - static_cast<int64_t>(waiting_.size()) / cols_;
     const int64_t n = std::min(room, rows - at);
     waiting_.insert(waiting_.end(), x + at * cols_, x + (at + n) * cols_);
     at += n;
@@ -106,7 +110,7 @@ void Gram::add(const float* x, int64_t rows, ThreadPool& pool) {
 
 void Gram::add_waiting(ThreadPool& pool) {
   const int64_t rows = static_cast<int64_t>(waiting_.size()) / cols_;
-  if (rows > 0) add_fast(cpu_kernels().gram, waiting_.data(), rows, cols_, sums_.data(), pool);
+  if (rows > 0) add_fast(*kernel_, waiting_.data(), rows, cols_, sums_.data(), pool);
   waiting_.clear();
 }
 

@@ -22,7 +22,8 @@ class Gram {
   void add_waiting(ThreadPool& pool);
 
   int64_t cols_;
-  bool fast_;
+  const GramKernel* kernel_;    ///< null: exact
+  int64_t most_waiting_;        ///< rows
   std::vector<float> sums_;     ///< the upper triangle
   std::vector<float> waiting_;  ///< rows that were not multiplied yet
 };

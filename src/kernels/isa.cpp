@@ -124,6 +124,11 @@ IsaLevel isa_from_name(std::string_view name) {
               "one of scalar, avx2, avx512, amx, neon");
 }
 
+std::string isa_identity() {
+  return fmt::format("{}{}{}", isa_name(isa_level()), isa_has_vnni() ? " vnni" : "",
+                     isa_is_intel() ? " intel" : "");
+}
+
 void set_isa_level(IsaLevel level) {
   require(level);
   current().store(level, std::memory_order_relaxed);

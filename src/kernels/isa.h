@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -26,6 +27,10 @@ IsaLevel isa_from_name(std::string_view name);
 bool isa_has_vnni() noexcept;
 /// Whether the processor is one of Intel's: what its caches want to be told differs.
 bool isa_is_intel() noexcept;
+
+/// What results of Precision::fast depend on beside their input: the level in use, and the kind of processor
+/// where a level has more than one set of kernels.
+std::string isa_identity();
 
 /// Uses another level from now on, in every thread. Throws Error{unsupported} if this machine lacks it.
 void set_isa_level(IsaLevel level);

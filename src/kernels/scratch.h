@@ -5,7 +5,8 @@
 namespace nibble {
 
 /// Memory of this thread that is never shrunk nor cleared, in large pages: its place in the second-level
-/// cache is then its own. One block for each type. Throws std::bad_alloc.
+/// cache is then its own. One block for each type in the whole program: T must be a type of
+/// the file's own. Throws std::bad_alloc.
 template <class T>
 T* scratch(size_t bytes) {
   thread_local std::shared_ptr<std::byte> memory;
