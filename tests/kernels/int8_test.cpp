@@ -183,11 +183,15 @@ TEST(Int8Matmul, SumsOfTheLargestNumbersAreExact) {
     set_isa_level(level);
     const Int8Matrix whole(w, 0, 1, pool);
     for (const float v : {127.0f, -127.0f}) {
+      // One token, and as many as tiles take.
+      for (const int64_t m : {1, 4, 17}) {
+        const std::vector<float> same(static_cast<size_t>(m * k), v);
+        std::vector<float> all(static_cast<size_t>(m));
+        int8_matmul(whole, {}, same.data(), m, nullptr, all.data(), 1, pool);
+        EXPECT_EQ(all, std::vector<float>(all.size(), -128.0f * v * k)) << isa_name(level) << " " << m;
+      }
       float y = 0;
-      const std::vector<float> x(k, v);
-      int8_matmul(whole, {}, x.data(), 1, nullptr, &y, 1, pool);
-      EXPECT_EQ(y, -128.0f * v * k) << isa_name(level);
-      std::vector<float> mixed(x);
+      std::vector<float> mixed(k, v);
       mixed[0] = v < 0 ? 128.0f : -128.0f;
       int8_matmul(whole, {.asymmetric = true, .range = Range::fixed, .low = -128, .high = 127}, mixed.data(),
                   1, nullptr, &y, 1, pool);
@@ -206,6 +210,7 @@ TEST(Int8Matmul, OddSizesAndSlicesAndBias) {
     for (const size_t m : {3, 4, 16, 17, 49}) {
       const auto x = gaussian(static_cast<int64_t>(m) * 77, 5);
       const auto wanted = reference(w, {}, x, static_cast<int64_t>(m));
+      std::vector<float> first;
       for (const IsaLevel level : isa_levels()) {
         set_isa_level(level);
         const Int8Matrix part(w, 20, 19, pool);
@@ -221,6 +226,9 @@ TEST(Int8Matmul, OddSizesAndSlicesAndBias) {
                 << i << " " << j;
           for (size_t j = 19; j < stride; ++j) ASSERT_EQ(y[i * stride + j], 7.0f);
         }
+        const std::vector<float> all(y, y + m * stride);
+        if (first.empty()) first = all;
+        ASSERT_EQ(all, first) << isa_name(level);
       }
     }
   }
