@@ -15,6 +15,8 @@ import time
 import numpy
 import torch
 
+from safetensors import write_model
+
 VOCAB, POSITIONS, HIDDEN, LAYERS, HEADS, INNER = 30522, 512, 768, 6, 12, 3072
 LINEARS = (("attention.q_lin", HIDDEN, HIDDEN), ("attention.k_lin", HIDDEN, HIDDEN), ("attention.v_lin", HIDDEN, HIDDEN),
            ("attention.out_lin", HIDDEN, HIDDEN), ("ffn.lin1", INNER, HIDDEN), ("ffn.lin2", HIDDEN, INNER))
@@ -45,21 +47,10 @@ def make_tensors():
 
 
 def write_checkpoint(folder, tensors):
-    folder.mkdir(parents=True, exist_ok=True)
     config = {"architectures": ["DistilBertModel"], "model_type": "distilbert", "vocab_size": VOCAB,
               "max_position_embeddings": POSITIONS, "dim": HIDDEN, "n_layers": LAYERS, "n_heads": HEADS,
               "hidden_dim": INNER, "activation": "gelu"}
-    (folder / "config.json").write_text(json.dumps(config))
-    header, offset = {}, 0
-    for name, t in tensors.items():
-        header[name] = {"dtype": "F32", "shape": list(t.shape), "data_offsets": [offset, offset + t.nbytes]}
-        offset += t.nbytes
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)
-    with open(folder / "model.safetensors", "wb") as out:
-        out.write(len(text).to_bytes(8, "little") + text)
-        for t in tensors.values():
-            out.write(t.tobytes())
+    write_model(folder, config, tensors)
 
 
 class Layer(torch.nn.Module):

@@ -70,8 +70,9 @@ class Scratch {
   /// Whole pages of a stretch leave this process's memory; the file keeps them.
   void let_go(const float* at, size_t count) const noexcept {
     const auto offset = static_cast<size_t>(reinterpret_cast<const std::byte*>(at) - data_);
-    const size_t begin = (offset + page - 1) / page * page,
-                 end = (offset + count * sizeof(float)) / page * page;
+    static const auto unit = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+    const size_t begin = (offset + unit - 1) / unit * unit;
+    const size_t end = (offset + count * sizeof(float)) / unit * unit;
     if (begin < end) madvise(data_ + begin, end - begin, MADV_DONTNEED);
   }
 

@@ -52,6 +52,9 @@ void add_exact(const float* x, int64_t rows, int64_t n, float* h, ThreadPool& po
   });
 }
 
+/// No more memory than half of the sums takes: a stack has one Gram for each expert.
+int64_t waiting_rows(int64_t cols) { return std::clamp<int64_t>(cols / 2, 128, most_waiting); }
+
 struct GramTile {
   uint16_t v[gram_block];
 };
@@ -85,9 +88,16 @@ Gram::Gram(int64_t cols, Precision precision)
     : cols_(cols),
       kernel_(precision == Precision::fast && cpu_kernels().gram.run != nullptr ? &cpu_kernels().gram
                                                                                 : nullptr),
-      // No more memory than half of the sums takes: a stack has one of these for each expert.
-      most_waiting_(std::clamp<int64_t>(cols / 2, 128, most_waiting)) {
+      most_waiting_(waiting_rows(cols)) {
   resize_in_huge_pages(sums_, static_cast<size_t>(cols * cols));
+}
+
+uint64_t Gram::most_bytes(int64_t cols, Precision precision) {
+  const auto side = static_cast<uint64_t>(cols);
+  const uint64_t sums = side * side * sizeof(float);
+  return precision == Precision::exact
+             ? sums
+             : sums + static_cast<uint64_t>(waiting_rows(cols)) * side * sizeof(float);
 }
 
 void Gram::add(const float* x, int64_t rows, ThreadPool& pool) {

@@ -15,6 +15,8 @@ class Gram {
   /// For rows of `cols` numbers.
   Gram(int64_t cols, Precision precision);
   void add(const float* x, int64_t rows, ThreadPool& pool);
+  /// Bytes that one takes while rows are added.
+  static uint64_t most_bytes(int64_t cols, Precision precision);
   /// [cols, cols], symmetric. Nothing is left behind.
   std::vector<float> take(ThreadPool& pool);
 

@@ -30,7 +30,7 @@ struct RecipeText {
 ///   {"type": "q4_k_m", "solver": "gptq", "with": ["awq"], "tensor": {"lm_head": "int8:channel"},
 ///    "keep": ["*norm*"], "damping": 0.01, "passes": 6, "act_order": false, "static_groups": false,
 ///    "activations": "int8:static", "activations_keep": ["*ffn_down"], "range": "percentile=99.9",
-///    "calibration": {"text": "wiki.txt", "samples": 128, "length": 512, "seed": 0}}
+///    "calibration": {"text": "wiki.txt", "samples": 128, "length": 512, "seed": 0, "fast": false}}
 /// Throws Error{usage} for a name that is neither, Error{bad_input} for a file with anything else in it.
 RecipeText read_recipe(const std::string& word);
 

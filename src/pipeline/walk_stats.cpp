@@ -32,9 +32,8 @@ class WalkStats final : public StatsSource {
         weights = inputs = 0;
       }
       weights += static_cast<uint64_t>(t.shape.elements()) * sizeof(float);
-      const uint64_t side = static_cast<uint64_t>(t.shape.cols());
       const uint64_t slices = t.experts > 0 ? static_cast<uint64_t>(t.experts) : 1;
-      if (needs_.hessian) inputs += side * side * slices * sizeof(float);
+      if (needs_.hessian) inputs += Gram::most_bytes(t.shape.cols(), text_.precision) * slices;
       most = std::max(most, weights + inputs);
     }
     return most;
