@@ -42,8 +42,9 @@ class Executor {
 
   /// Runs a part of a model (BuildOptions::part) over a whole sequence: `input` holds a row per token, or
   /// nothing where the part begins with the embedding. Returns a row per token. `observer` may be null; with
-  /// `want_result` false what it does not need is left out, and the return is empty. Both returns are valid until the next call.
-  /// Programs of Precision::fast keep keys and values of such a pass in f16. Throws like run().
+  /// `want_result` false what it does not need is left out, and the return is empty. Both returns are valid
+  /// until the next call. Programs of Precision::fast keep keys and values of such a pass in f16. Throws like
+  /// run().
   std::span<const float> run_part(std::span<const int32_t> tokens, std::span<const float> input,
                                   InputObserver* observer, bool want_result = true);
 
