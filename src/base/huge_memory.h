@@ -31,6 +31,24 @@ void resize_in_huge_pages(std::vector<T>& v, size_t n) {
   v.resize(n);
 }
 
+/// An array of zeros in large pages, each of which is cleared by whichever thread uses it first: a vector's
+/// are cleared, and then filled with zeros once more, by the one thread that makes it.
+template <class T>
+class LargeArray {
+ public:
+  LargeArray() = default;
+  /// Throws std::bad_alloc.
+  explicit LargeArray(size_t n) : memory_(HugeMemory().take(n * sizeof(T))), size_(n) {}
+
+  T* data() const noexcept { return reinterpret_cast<T*>(memory_.get()); }
+  size_t size() const noexcept { return size_; }
+  T& operator[](size_t i) const noexcept { return data()[i]; }
+
+ private:
+  std::shared_ptr<std::byte> memory_;
+  size_t size_ = 0;
+};
+
 /// Bytes that programs could still take without others being pushed out (MemAvailable); 0 where the system
 /// does not say.
 size_t available_memory();

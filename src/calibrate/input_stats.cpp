@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "kernels/elementwise.h"
 
 namespace nibble {
 namespace {
@@ -26,33 +27,19 @@ struct Ends {
   float low = INFINITY, high = -INFINITY;
 };
 
-constexpr int64_t strip = 64;  ///< columns whose sums stay in registers and the first-level cache
+constexpr int64_t strip = 64;  ///< columns that one thread looks at
 
 /// Sums and ends of columns [begin, begin + n); the ends of these rows.
-Ends see_columns(InputStats& stats, const Value& x, int64_t begin, int64_t n) {
-  double sum[strip], sum2[strip];
+Ends see_strip(InputStats& stats, const Value& x, int64_t begin, int64_t n) {
   float low[strip], high[strip];
-  const auto at = static_cast<size_t>(begin), count = static_cast<size_t>(n);
-  std::copy_n(stats.sum.data() + at, count, sum);
-  std::copy_n(stats.sum2.data() + at, count, sum2);
   std::fill_n(low, strip, INFINITY);
   std::fill_n(high, strip, -INFINITY);
-  for (int64_t r = 0; r < x.rows; ++r) {
-    const float* row = x.row(r) + begin;
-    for (int64_t c = 0; c < n; ++c) {
-      const double v = row[c];
-      sum[c] += v;
-      sum2[c] += v * v;
-      low[c] = row[c] < low[c] ? row[c] : low[c];
-      high[c] = row[c] > high[c] ? row[c] : high[c];
-    }
-  }
-  std::copy_n(sum, count, stats.sum.data() + at);
-  std::copy_n(sum2, count, stats.sum2.data() + at);
+  see_columns(
+      {x.data + begin, x.rows, x.cols, n, stats.sum.data() + begin, stats.sum2.data() + begin, low, high});
   Ends ends;
-  for (size_t c = 0; c < count; ++c) {
-    stats.min[at + c] = std::min(stats.min[at + c], low[c]);
-    stats.max[at + c] = std::max(stats.max[at + c], high[c]);
+  for (size_t c = 0, at = static_cast<size_t>(begin); c < static_cast<size_t>(n); ++c, ++at) {
+    stats.min[at] = std::min(stats.min[at], low[c]);
+    stats.max[at] = std::max(stats.max[at], high[c]);
     ends.low = std::min(ends.low, low[c]);
     ends.high = std::max(ends.high, high[c]);
   }
@@ -98,7 +85,7 @@ void add_rows(InputStats& stats, const Value& x, const Collect& collect, ThreadP
   std::vector<Ends> ends(static_cast<size_t>((x.cols + strip - 1) / strip));
   pool.parallel_for(ends.size(), [&](size_t i) {
     const int64_t begin = static_cast<int64_t>(i) * strip;
-    ends[i] = see_columns(stats, x, begin, std::min(strip, x.cols - begin));
+    ends[i] = see_strip(stats, x, begin, std::min(strip, x.cols - begin));
   });
   Ends all;
   for (const Ends& e : ends) all = {std::min(all.low, e.low), std::max(all.high, e.high)};

@@ -33,7 +33,8 @@ constexpr char header_magic[16] = "nibble hidden 1";
   fail(ErrorKind::io, "cannot {} {}: {}", what, path, std::strerror(errno));
 }
 
-/// A file mapped for writing.
+/// A file whose header is mapped. The rest is read and written by calls: a mapping would have the system fill
+/// every page before it is overwritten, and count it as memory of this process.
 class Scratch {
  public:
   Scratch(std::string path, size_t bytes) : path_(std::move(path)), bytes_(bytes) {
@@ -51,36 +52,46 @@ class Scratch {
       unlink(path_.c_str());
       refuse("reserve space for", path_);
     }
-    void* at = mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_SHARED, fd_, 0);
+    void* at = mmap(nullptr, page, PROT_READ | PROT_WRITE, MAP_SHARED, fd_, 0);
     if (at == MAP_FAILED) refuse("map", path_);
-    data_ = static_cast<std::byte*>(at);
+    header_ = static_cast<Header*>(at);
   }
   ~Scratch() {
-    if (data_ != nullptr) munmap(data_, bytes_);
+    if (header_ != nullptr) munmap(header_, page);
     if (fd_ >= 0) close(fd_);
   }
   Scratch(const Scratch&) = delete;
   Scratch& operator=(const Scratch&) = delete;
 
-  std::byte* data() const noexcept { return data_; }
+  Header& header() const noexcept { return *header_; }
+  void read(size_t offset, std::span<float> to) const {
+    move(offset, std::as_writable_bytes(to), ::pread, "read");
+  }
+  void write(size_t offset, std::span<const float> from) const {
+    move(offset, std::as_bytes(from), ::pwrite, "write");
+  }
   void sync() const {
-    if (msync(data_, bytes_, MS_SYNC) != 0 || fdatasync(fd_) != 0) refuse("sync", path_);
+    if (msync(header_, page, MS_SYNC) != 0 || fdatasync(fd_) != 0) refuse("sync", path_);
   }
   void remove() const { unlink(path_.c_str()); }
-  /// Whole pages of a stretch leave this process's memory; the file keeps them.
-  void let_go(const float* at, size_t count) const noexcept {
-    const auto offset = static_cast<size_t>(reinterpret_cast<const std::byte*>(at) - data_);
-    static const auto unit = static_cast<size_t>(sysconf(_SC_PAGESIZE));
-    const size_t begin = (offset + unit - 1) / unit * unit;
-    const size_t end = (offset + count * sizeof(float)) / unit * unit;
-    if (begin < end) madvise(data_ + begin, end - begin, MADV_DONTNEED);
-  }
 
  private:
+  template <class Bytes, class Call>
+  void move(size_t offset, Bytes bytes, Call call, const char* what) const {
+    while (!bytes.empty()) {
+      const ssize_t n = call(fd_, bytes.data(), bytes.size(), static_cast<off_t>(offset));
+      if (n < 0 && errno == EINTR) continue;
+      if (n == 0) fail(ErrorKind::io, "{} ends early: something cut it", path_);
+      if (n < 0) refuse(what, path_);
+      bytes = bytes.subspan(static_cast<size_t>(n));
+      offset += static_cast<size_t>(n);
+    }
+  }
+
   std::string path_;
   size_t bytes_;
   int fd_ = -1;
-  std::byte* data_ = nullptr;
+  Header* header_ = nullptr;
 };
 
 std::string identity_of(const Checkpoint& model, std::span<const Sequence> sequences, Precision precision) {
@@ -115,9 +126,10 @@ struct LayerWalk::State {
   size_t slot_floats;
   Scratch file;
 
-  Header& header() const { return *reinterpret_cast<Header*>(file.data()); }
-  float* slot(int index) const {
-    return reinterpret_cast<float*>(file.data() + page) + static_cast<size_t>(index) * slot_floats;
+  Header& header() const { return file.header(); }
+  /// Where number `at` of a slot stands in the file.
+  size_t place(int slot, size_t at) const {
+    return page + (static_cast<size_t>(slot) * slot_floats + at) * sizeof(float);
   }
   int64_t layers() const { return model.hparams().layers; }
 
@@ -132,18 +144,18 @@ struct LayerWalk::State {
     return best;
   }
 
-  void write_slot(int index, int64_t part, const std::function<void(float*)>& fill) {
+  void write_slot(int index, int64_t part, const std::function<void()>& fill) {
     header().part[index] = -1;
     file.sync();  // before any byte of the slot can reach the disk
-    fill(slot(index));
+    fill();
     file.sync();
     header().part[index] = part;
     file.sync();
   }
 
-  /// Runs one part over all sequences: from slot `from` (-1: the embedding) into `out` (null: nobody needs
+  /// Runs one part over all sequences: from slot `from` (-1: the embedding) into slot `to` (-1: nobody needs
   /// it).
-  void run(const ProgramPart& part, int from, float* out, Collector* collector,
+  void run(const ProgramPart& part, int from, int to, Collector* collector,
            const std::function<void()>& step) {
     BuildOptions options;
     options.part = part;
@@ -152,20 +164,21 @@ struct LayerWalk::State {
     Executor executor(program, pool);
     const auto width = static_cast<size_t>(model.hparams().hidden);
     size_t at = 0;
+    std::vector<float> input;
     for (const Sequence& s : sequences) {
       check_interrupt();
       const size_t size = s.size() * width;
-      const std::span<const float> input =
-          from < 0 ? std::span<const float>() : std::span(slot(from) + at, size);
+      if (from >= 0) {
+        input.resize(size);
+        file.read(place(from, at), input);
+      }
       if (collector != nullptr) collector->begin_sequence();
-      const std::span<const float> result = executor.run_part(s, input, collector, out != nullptr);
-      if (out != nullptr) {
+      const std::span<const float> result = executor.run_part(s, input, collector, to >= 0);
+      if (to >= 0) {
         if (result.size() != size)
           fail(ErrorKind::internal, "a layer gave {} values for {}", result.size(), size);
-        std::copy(result.begin(), result.end(), out + at);
-        file.let_go(out + at, size);
+        file.write(place(to, at), result);
       }
-      if (from >= 0) file.let_go(input.data(), input.size());
       at += size;
       step();
     }
@@ -205,19 +218,19 @@ void LayerWalk::observe(int64_t part, Collector& collector, const std::function<
   int at = s.nearest(part);
   if (at < 0) {
     at = 0;
-    s.write_slot(0, 0, [&](float* out) { s.run(ProgramPart::only_embedding(), -1, out, nullptr, step); });
+    s.write_slot(0, 0, [&] { s.run(ProgramPart::only_embedding(), -1, 0, nullptr, step); });
   }
   while (s.header().part[at] < part) {
     const int64_t layer = s.header().part[at];
     s.write_slot(1 - at, layer + 1,
-                 [&](float* out) { s.run(ProgramPart::only_layer(layer), at, out, nullptr, step); });
+                 [&] { s.run(ProgramPart::only_layer(layer), at, 1 - at, nullptr, step); });
     at = 1 - at;
   }
   if (part < s.layers()) {
     s.write_slot(1 - at, part + 1,
-                 [&](float* out) { s.run(ProgramPart::only_layer(part), at, out, &collector, step); });
+                 [&] { s.run(ProgramPart::only_layer(part), at, 1 - at, &collector, step); });
   } else {
-    s.run(ProgramPart::only_head(), at, nullptr, &collector, step);
+    s.run(ProgramPart::only_head(), at, -1, &collector, step);
   }
 }
 

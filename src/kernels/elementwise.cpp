@@ -14,4 +14,6 @@ void exponentials(const float* x, float minus, float* y, int64_t n) noexcept {
 
 void normalize(const NormTask& task) noexcept { cpu_kernels().elementwise.normalize(task); }
 
+void see_columns(const ColumnsTask& task) noexcept { cpu_kernels().elementwise.see_columns(task); }
+
 }  // namespace nibble

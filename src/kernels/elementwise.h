@@ -25,4 +25,15 @@ struct NormTask {
 };
 void normalize(const NormTask& task) noexcept;
 
+/// Of n columns of x [rows, stride]: adds their sums and sums of squares in double, row after row, to `sum`
+/// and `sum2`, and widens [low, high] to their ends, to which NaN counts as nothing. The same bits at every
+/// level.
+struct ColumnsTask {
+  const float* x;
+  int64_t rows, stride, n;
+  double *sum, *sum2;
+  float *low, *high;
+};
+void see_columns(const ColumnsTask& task) noexcept;
+
 }  // namespace nibble

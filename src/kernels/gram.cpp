@@ -10,6 +10,7 @@ namespace {
 
 constexpr int64_t strip = 64;  ///< columns of X that stand close together
 constexpr int64_t group = 16;  ///< channels of a tile
+constexpr int64_t block = 32;  ///< rows of a tile
 constexpr int64_t piece = 32;  ///< groups whose tiles stay in the second-level cache
 /// Rows that are multiplied together, at most: with fewer, adding to the sums takes most of the time.
 constexpr int64_t most_waiting = 1024;
@@ -53,34 +54,13 @@ void add_exact(const float* x, int64_t rows, int64_t n, float* h, ThreadPool& po
 }
 
 /// No more memory than half of the sums takes: a stack has one Gram for each expert.
-int64_t waiting_rows(int64_t cols) { return std::clamp<int64_t>(cols / 2, 128, most_waiting); }
+int64_t waiting_blocks(int64_t cols) { return std::clamp<int64_t>(cols / 2, 128, most_waiting) / block; }
 
-struct GramTile {
-  uint16_t v[gram_block];
-};
+int64_t groups_of(int64_t cols) { return (cols + group - 1) / group; }
+
 struct GramSums {
   float v[gram_sums(piece)];
 };
-
-void add_fast(const GramKernel& kernel, const float* x, int64_t rows, int64_t n, float* h, ThreadPool& pool) {
-  const int64_t groups = (n + group - 1) / group, numbers = (rows + 31) / 32 * gram_block;
-  // Asked for by pairs of groups, the last of which may be half.
-  const auto side = static_cast<size_t>((groups + 1) / 2 * 2 * numbers);
-  uint16_t* left = scratch<GramTile>(2 * side * sizeof(uint16_t))->v;
-  uint16_t* right = left + side;
-  pool.parallel_for(static_cast<size_t>(groups), [&](size_t i) {
-    const auto g = static_cast<int64_t>(i);
-    kernel.pack(
-        {x + g * group, rows, n, std::min(group, n - g * group), left + g * numbers, right + g * numbers});
-  });
-  const int64_t pieces = (groups + piece - 1) / piece;
-  pool.parallel_for(static_cast<size_t>(pieces), [&](size_t i) {
-    // The last one meets all groups: the longest first.
-    const int64_t first = (pieces - 1 - static_cast<int64_t>(i)) * piece;
-    auto* sums = scratch<GramSums>(sizeof(GramSums));
-    kernel.run({left, right, rows, n, first, std::min(piece, groups - first), sums->v, h});
-  });
-}
 
 }  // namespace
 
@@ -88,16 +68,16 @@ Gram::Gram(int64_t cols, Precision precision)
     : cols_(cols),
       kernel_(precision == Precision::fast && cpu_kernels().gram.run != nullptr ? &cpu_kernels().gram
                                                                                 : nullptr),
-      most_waiting_(waiting_rows(cols)) {
+      most_blocks_(waiting_blocks(cols)) {
   resize_in_huge_pages(sums_, static_cast<size_t>(cols * cols));
 }
 
 uint64_t Gram::most_bytes(int64_t cols, Precision precision) {
   const auto side = static_cast<uint64_t>(cols);
   const uint64_t sums = side * side * sizeof(float);
-  return precision == Precision::exact
-             ? sums
-             : sums + static_cast<uint64_t>(waiting_rows(cols)) * side * sizeof(float);
+  if (precision == Precision::exact) return sums;
+  const auto blocks = static_cast<uint64_t>(groups_of(cols) * waiting_blocks(cols));
+  return sums + 2 * blocks * gram_block * sizeof(uint16_t) + block * side * sizeof(float);
 }
 
 void Gram::add(const float* x, int64_t rows, ThreadPool& pool) {
@@ -105,28 +85,60 @@ void Gram::add(const float* x, int64_t rows, ThreadPool& pool) {
     add_exact(x, rows, cols_, sums_.data(), pool);
     return;
   }
-  if (waiting_.capacity() == 0) {
-    waiting_.reserve(static_cast<size_t>(most_waiting_ * cols_));
-    want_huge_pages(waiting_.data(), waiting_.capacity() * sizeof(float));
+  if (left_.size() == 0) {
+    const auto side = static_cast<size_t>(groups_of(cols_) * most_blocks_ * gram_block);
+    left_ = LargeArray<uint16_t>(side);
+    right_ = LargeArray<uint16_t>(side);
   }
-  for (int64_t at = 0; at < rows;) {
-    const int64_t room = most_waiting_ - static_cast<int64_t>(waiting_.size()) / cols_;
-    const int64_t n = std::min(room, rows - at);
-    waiting_.insert(waiting_.end(), x + at * cols_, x + (at + n) * cols_);
-    at += n;
-    if (n == room) add_waiting(pool);
+  while (rows > 0) {
+    // Whole blocks, but for what the calls begin and end with.
+    const int64_t left_over = static_cast<int64_t>(rest_.size()) / cols_;
+    int64_t n;
+    if (left_over > 0 || rows < block) {
+      n = std::min(block - left_over, rows);
+      rest_.insert(rest_.end(), x, x + n * cols_);
+      if (left_over + n == block) pack_rest(pool);
+    } else {
+      n = std::min((most_blocks_ - blocks_) * block, rows / block * block);
+      pack(x, n, pool);
+    }
+    x += n * cols_;
+    rows -= n;
   }
 }
 
-void Gram::add_waiting(ThreadPool& pool) {
-  const int64_t rows = static_cast<int64_t>(waiting_.size()) / cols_;
-  if (rows > 0) add_fast(*kernel_, waiting_.data(), rows, cols_, sums_.data(), pool);
-  waiting_.clear();
+void Gram::pack_rest(ThreadPool& pool) {
+  if (!rest_.empty()) pack(rest_.data(), static_cast<int64_t>(rest_.size()) / cols_, pool);
+  rest_.clear();
+}
+
+void Gram::pack(const float* x, int64_t rows, ThreadPool& pool) {
+  const int64_t stride = most_blocks_ * gram_block;
+  pool.parallel_for(static_cast<size_t>((cols_ + strip - 1) / strip), [&](size_t i) {
+    const int64_t from = static_cast<int64_t>(i) * strip, at = from / group * stride + blocks_ * gram_block;
+    kernel_->pack({x + from, rows, cols_, std::min(strip, cols_ - from), left_.data() + at,
+                   right_.data() + at, stride});
+  });
+  blocks_ += (rows + block - 1) / block;
+  if (blocks_ == most_blocks_) multiply(pool);
+}
+
+void Gram::multiply(ThreadPool& pool) {
+  const int64_t groups = groups_of(cols_), pieces = (groups + piece - 1) / piece;
+  pool.parallel_for(static_cast<size_t>(blocks_ > 0 ? pieces : 0), [&](size_t i) {
+    // The last one meets all groups: the longest first.
+    const int64_t first = (pieces - 1 - static_cast<int64_t>(i)) * piece;
+    auto* sums = scratch<GramSums>(sizeof(GramSums));
+    kernel_->run({left_.data(), right_.data(), most_blocks_ * gram_block, blocks_, cols_, first,
+                  std::min(piece, groups - first), sums->v, sums_.data()});
+  });
+  blocks_ = 0;
 }
 
 std::vector<float> Gram::take(ThreadPool& pool) {
-  add_waiting(pool);
-  waiting_ = {};
+  pack_rest(pool);
+  multiply(pool);
+  left_ = right_ = {};
   const auto n = static_cast<size_t>(cols_);
   pool.parallel_for((n + strip - 1) / strip, [&](size_t at) {
     constexpr size_t side = strip;

@@ -2,6 +2,7 @@
 
 #include <vector>
 
+#include "base/huge_memory.h"
 #include "kernels/matmul.h"
 
 namespace nibble {
@@ -21,13 +22,17 @@ class Gram {
   std::vector<float> take(ThreadPool& pool);
 
  private:
-  void add_waiting(ThreadPool& pool);
+  void pack(const float* x, int64_t rows, ThreadPool& pool);
+  void pack_rest(ThreadPool& pool);
+  void multiply(ThreadPool& pool);
 
   int64_t cols_;
-  const GramKernel* kernel_;    ///< null: exact
-  int64_t most_waiting_;        ///< rows
-  std::vector<float> sums_;     ///< the upper triangle
-  std::vector<float> waiting_;  ///< rows that were not multiplied yet
+  const GramKernel* kernel_;           ///< null: exact
+  int64_t most_blocks_;                ///< that wait, of 32 rows
+  std::vector<float> sums_;            ///< the upper triangle
+  LargeArray<uint16_t> left_, right_;  ///< tiles of rows that were not multiplied yet
+  int64_t blocks_ = 0;                 ///< of them
+  std::vector<float> rest_;            ///< rows that do not fill a block
 };
 
 }  // namespace nibble

@@ -1,10 +1,11 @@
 #include "methods/curvature.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <numeric>
 
-#include "base/huge_memory.h"
+#include "base/finite.h"
 #include "methods/linalg.h"
 
 namespace nibble {
@@ -21,8 +22,13 @@ int64_t side_of(std::span<const float> hessian) {
   return n;
 }
 
-void require_finite(std::span<const float> hessian, int64_t n) {
-  for (size_t i = 0; i < hessian.size(); ++i) {
+void require_finite(std::span<const float> hessian, int64_t n, ThreadPool& pool) {
+  std::atomic<bool> finite = true;
+  const auto width = static_cast<size_t>(n);
+  pool.parallel_for(width, [&](size_t row) {
+    if (!all_finite(hessian.data() + row * width, width)) finite = false;
+  });
+  for (size_t i = 0; i < hessian.size() && !finite; ++i) {
     if (std::isfinite(hessian[i])) continue;
     throw Error(
         ErrorKind::bad_input,
@@ -51,7 +57,7 @@ std::shared_ptr<const Curvature> Curvature::of(const Stats& stats, const SolverO
   c->n = n;
   c->passes = options.passes;
   c->static_groups = options.static_groups || options.act_order;
-  require_finite(stats.hessian, n);
+  require_finite(stats.hessian, n, pool);
   if (options.act_order) c->order = falling_diagonal(stats.hessian, n);
   double mean = 0;
   for (int64_t j = 0; j < n; ++j) {
@@ -67,8 +73,7 @@ std::shared_ptr<const Curvature> Curvature::of(const Stats& stats, const SolverO
   }
   // Everything relative to the mean diagonal, so that no input's unit can under- or overflow.
   const double unit = 1 / mean;
-  std::vector<double> r;
-  resize_in_huge_pages(r, stats.hessian.size());
+  const LargeArray<double> r(stats.hessian.size());  // what lies below the diagonal stays zero
   // Where the columns of turns i and j meet.
   const auto at = [&c, n](int64_t i, int64_t j) {
     return static_cast<size_t>(c->column(i) * n + c->column(j));
@@ -81,14 +86,15 @@ std::shared_ptr<const Curvature> Curvature::of(const Stats& stats, const SolverO
     }
     pool.parallel_for(static_cast<size_t>(n), [&](size_t row) {
       const auto i = static_cast<int64_t>(row);
-      for (int64_t j = 0; j < n; ++j) r[static_cast<size_t>(i * n + j)] = stats.hessian[at(i, j)] * unit;
+      for (int64_t j = i; j < n; ++j) r[static_cast<size_t>(i * n + j)] = stats.hessian[at(i, j)] * unit;
       r[static_cast<size_t>(i * n + i)] += damping;
     });
-    if (linalg::factor_upper(r, n, pool)) break;
+    if (linalg::factor_upper({r.data(), r.size()}, n, pool)) break;
   }
   c->report_.damping = damping;
-  resize_in_huge_pages(c->h, r.size());
-  resize_in_huge_pages(c->m, r.size());
+  if (options.passes > 0) c->h = LargeArray<float>(r.size());
+  c->m = LargeArray<float>(r.size());
+  c->diagonal.resize(static_cast<size_t>(n));
   c->d.resize(static_cast<size_t>(n));
   std::vector<double> pivots(static_cast<size_t>(n));
   for (int64_t j = 0; j < n; ++j) {
@@ -97,11 +103,13 @@ std::shared_ptr<const Curvature> Curvature::of(const Stats& stats, const SolverO
     c->d[static_cast<size_t>(c->column(j))] = static_cast<float>(pivot * pivot);
   }
   pool.parallel_for(static_cast<size_t>(n), [&](size_t i) {
-    const size_t row = i * static_cast<size_t>(n);
-    for (size_t j = 0; j < static_cast<size_t>(n); ++j) {
-      c->h[row + j] = static_cast<float>(stats.hessian[row + j] * unit + (i == j ? damping : 0.0));
-      c->m[row + j] = j < i ? 0.0f : static_cast<float>(r[row + j] / pivots[j]);
-    }
+    const auto width = static_cast<size_t>(n);
+    const size_t row = i * width;
+    for (size_t j = i; j < width; ++j) c->m[row + j] = static_cast<float>(r[row + j] / pivots[j]);
+    c->diagonal[i] = static_cast<float>(stats.hessian[row + i] * unit + damping);
+    if (c->h.size() == 0) return;
+    for (size_t j = 0; j < width; ++j) c->h[row + j] = static_cast<float>(stats.hessian[row + j] * unit);
+    c->h[row + i] = c->diagonal[i];
   });
   return c;
 }

@@ -2,6 +2,7 @@
 
 #include <vector>
 
+#include "base/huge_memory.h"
 #include "methods/solver.h"
 
 namespace nibble {
@@ -17,12 +18,13 @@ namespace nibble {
 /// turn of a column. h and d stay in the order of the weights.
 struct Curvature final : Prepared {
   int64_t n = 0;
-  int passes = 0;              ///< of descent
-  bool static_groups = false;  ///< parameters are fitted before the first column is rounded
-  std::vector<int64_t> order;  ///< [n] the column of each turn; empty: from left to right
-  std::vector<float> h;        ///< [n, n] damped, by columns
-  std::vector<float> m;        ///< [n, n] upper triangular with a unit diagonal, by turns
-  std::vector<float> d;        ///< [n] by columns
+  int passes = 0;               ///< of descent
+  bool static_groups = false;   ///< parameters are fitted before the first column is rounded
+  std::vector<int64_t> order;   ///< [n] the column of each turn; empty: from left to right
+  LargeArray<float> h;          ///< [n, n] damped, by columns; empty without passes
+  std::vector<float> diagonal;  ///< [n] of h
+  LargeArray<float> m;          ///< [n, n] upper triangular with a unit diagonal, by turns
+  std::vector<float> d;         ///< [n] by columns
 
   /// The column whose turn it is.
   int64_t column(int64_t turn) const noexcept {

@@ -30,15 +30,27 @@ bool factor_block(double* a, int64_t n, int64_t begin, int64_t end) noexcept {
   return true;
 }
 
-/// Row i of the panel above a factored block: r = a R_block^-T.
-void solve_row(double* row, const double* a, int64_t n, int64_t begin, int64_t end) noexcept {
-  for (int64_t j = end - 1; j >= begin; --j) {
-    const double* right = a + j * n;
-    double sum = row[j];
-    for (int64_t k = j + 1; k < end; ++k) sum -= row[k] * right[k];
-    row[j] = sum / right[j];
+/// A factored block of the diagonal, by columns.
+struct Factored {
+  int64_t width = 0;
+  std::vector<double> columns;
+
+  Factored(const double* a, int64_t n, int64_t begin, int64_t end) : width(end - begin) {
+    columns.resize(static_cast<size_t>(width * width));
+    for (int64_t j = 0; j < width; ++j) {
+      for (int64_t i = 0; i <= j; ++i)
+        columns[static_cast<size_t>(j * width + i)] = a[(begin + i) * n + begin + j];
+    }
   }
-}
+  /// A row of the panel above: r = a R_block^-T. Each value, once known, is taken off all that need it.
+  void solve(double* row) const noexcept {
+    for (int64_t j = width - 1; j >= 0; --j) {
+      const double* column = columns.data() + j * width;
+      const double known = row[j] /= column[j];
+      for (int64_t i = 0; i < j; ++i) row[i] -= known * column[i];
+    }
+  }
+};
 
 }  // namespace
 
@@ -51,11 +63,12 @@ bool factor_upper(std::span<double> matrix, int64_t n, ThreadPool& pool) {
     if (!factor_block(a, n, begin, end)) return false;
     // The panel above, and its transpose, along whose rows the rest can be updated.
     transposed.resize(static_cast<size_t>(width * begin));
+    const Factored block(a, n, begin, end);
     const auto strips = static_cast<size_t>((begin + panel - 1) / panel);
     pool.parallel_for(strips, [&](size_t s) {
       const int64_t from = static_cast<int64_t>(s) * panel, to = std::min(begin, from + panel);
       for (int64_t i = from; i < to; ++i) {
-        solve_row(a + i * n, a, n, begin, end);
+        block.solve(a + i * n + begin);
         for (int64_t k = 0; k < width; ++k)
           transposed[static_cast<size_t>(k * begin + i)] = a[i * n + begin + k];
       }

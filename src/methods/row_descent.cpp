@@ -56,7 +56,7 @@ int64_t RowSolver::descend_parameters() {
   int64_t moves = 0;
   for (int64_t column = 0; column < cols_; column += block_) {
     for (int64_t j = 0; j < block_; ++j)
-      weight_[static_cast<size_t>(j)] = c_.h[static_cast<size_t>((column + j) * (cols_ + 1))];
+      weight_[static_cast<size_t>(j)] = c_.diagonal[static_cast<size_t>(column + j)];
     for (int64_t r = 0; r < rows_; ++r) moves += try_block(r, column, 1.0f) || try_block(r, column, 0.5f);
   }
   return moves;

@@ -12,9 +12,15 @@ constexpr int64_t rows_at_once = 32;
 constexpr int64_t panel = 128;       ///< columns whose errors are fed to all later ones together
 constexpr int64_t long_block = 256;  ///< beyond, the parameters are fitted once
 
-/// y += a * x
-void add_scaled(float* y, float a, const float* x, int64_t n) noexcept {
-  for (int64_t i = 0; i < n; ++i) y[i] += a * x[i];
+constexpr int64_t vector_floats = 16;
+
+/// y[i] += a * x[i] for i in [begin, end). Begins before, but not before `least`, where that fills vectors:
+/// what stands there is not looked at any more.
+void add_scaled(const CpuKernels& kernels, float* y, float a, const float* x, int64_t least, int64_t begin,
+                int64_t end) noexcept {
+  const int64_t whole = (end - begin + vector_floats - 1) / vector_floats * vector_floats;
+  const int64_t from = std::max(least, end - whole), n = end - from;
+  if (n > 0) kernels.weighted_sum({&a, 1, 1, x + from, 1, n, n, y + from, n});
 }
 
 }  // namespace
@@ -122,12 +128,14 @@ void RowSolver::feed_back() {
 /// far are made up for.
 void RowSolver::compensate(int64_t row, const Segment& s, float* target) {
   const float* x = x_ + row * cols_;
+  const CpuKernels& kernels = cpu_kernels();
   std::copy_n(feed_.data() + row * cols_ + s.begin, s.end - s.begin, scratch_.data());
   for (int64_t j = s.begin; j < s.end; ++j) {
     const int64_t i = j - s.begin;
     const float e = -scratch_[static_cast<size_t>(i)];
     target[i] = x[j] - e;
-    if (e != 0) add_scaled(scratch_.data() + i + 1, e, c_.m.data() + j * cols_ + j + 1, s.end - j - 1);
+    if (e != 0)
+      add_scaled(kernels, scratch_.data(), e, c_.m.data() + j * cols_ + s.begin, 0, i + 1, s.end - s.begin);
   }
 }
 
@@ -135,6 +143,7 @@ void RowSolver::compensate(int64_t row, const Segment& s, float* target) {
 /// is what the segment adds to e H eᵀ if all later columns make up for it.
 double RowSolver::round_columns(int64_t row, const Segment& s, int64_t to, const Params& params, float* feed,
                                 Code* codes, float* values, float* wanted) const {
+  const CpuKernels& kernels = cpu_kernels();
   const float* x = x_ + row * cols_;
   double loss = 0;
   for (int64_t j = s.begin; j < s.end; j += width_) {
@@ -149,8 +158,8 @@ double RowSolver::round_columns(int64_t row, const Segment& s, int64_t to, const
     for (int64_t k = 0; k < width_; ++k) {
       const double miss = double{x[j + k]} + feed[i + k] - values[i + k];
       loss += double{c_.d[static_cast<size_t>(c_.column(j + k))]} * miss * miss;
-      add_scaled(feed + i + k + 1, x[j + k] - values[i + k], c_.m.data() + (j + k) * cols_ + j + k + 1,
-                 to - j - k - 1);
+      add_scaled(kernels, feed, x[j + k] - values[i + k], c_.m.data() + (j + k) * cols_ + s.begin, 0,
+                 i + k + 1, to - s.begin);
     }
   }
   return loss;

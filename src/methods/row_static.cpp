@@ -14,7 +14,7 @@ namespace nibble {
 /// columns still to come make up for, nor what they are asked for: the mean of all and nothing.
 float RowSolver::importance(int64_t column) const noexcept {
   const float d = c_.d[static_cast<size_t>(column)];
-  return c_.static_groups ? std::sqrt(d * c_.h[static_cast<size_t>(column * (cols_ + 1))]) : d;
+  return c_.static_groups ? std::sqrt(d * c_.diagonal[static_cast<size_t>(column)]) : d;
 }
 
 /// Parameters of all blocks, from weights by columns.

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/finite.h"
 #include "base/interrupt.h"
 
 namespace nibble {
@@ -50,10 +51,7 @@ std::vector<int> assign_buffers(const Program& program) {
 /// Row of the first NaN or infinity, or -1.
 int64_t first_bad_row(const Value& v) {
   for (int64_t i = 0; i < v.rows; ++i) {
-    // Infinities and NaN stay what they are when zero times them is added.
-    float sum = 0;
-    for (int64_t c = 0; c < v.cols; ++c) sum += v.row(i)[c] * 0.0f;
-    if (!(sum == 0.0f)) return i;
+    if (!all_finite(v.row(i), static_cast<size_t>(v.cols))) return i;
   }
   return -1;
 }
@@ -117,7 +115,13 @@ size_t Executor::together(size_t first, size_t end) const {
 
 void Executor::run_batch(RunContext& context, std::span<const float> input, bool want_result,
                          bool check_all) {
-  if (program_.input >= 0) std::copy(input.begin(), input.end(), value(program_.input, context).data);
+  if (program_.input >= 0) {
+    const Value to = value(program_.input, context);
+    pool_.parallel_for(static_cast<size_t>(to.rows), [&](size_t r) {
+      const int64_t row = static_cast<int64_t>(r);
+      std::copy_n(input.data() + row * to.cols, to.cols, to.data + row * to.cols);
+    });
+  }
   size_t end = program_.nodes.size();
   while (!want_result && end > 0 && !program_.nodes[end - 1].op->products) --end;
   std::vector<Value> in, out;

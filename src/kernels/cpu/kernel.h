@@ -162,20 +162,23 @@ struct TileKernel {
 };
 constexpr int64_t tiles_never = int64_t{1} << 40;
 
-/// Tokens of up to 16 channels in tiles of bf16: 32 tokens of every channel, and 16 channels of every pair of
-/// tokens. Zeros where there are no more.
+/// Tokens of some channels in tiles of bf16, a group of 16 channels after the other: 32 tokens of every
+/// channel, and 16 channels of every pair of tokens. Zeros where there are no more.
 struct GramPackTask {
   const float* x;  ///< [rows, stride], from the first of the channels on
   int64_t rows, stride;
-  int64_t cols;            ///< at most 16
-  uint16_t *left, *right;  ///< [ceil(rows / 32)][512] each
+  int64_t cols;
+  uint16_t *left, *right;  ///< [ceil(rows / 32)][512] of the first group
+  int64_t group_stride;    ///< numbers from one group to the next
 };
 
 /// h[i][j] += sum over rows of x[row][i] * x[row][j] for channels i <= j of the groups of 16 from `first` on.
 /// Some of what lies below the diagonal is written as well.
 struct GramTask {
   const uint16_t *left, *right;  ///< of all groups, as `pack` makes them
-  int64_t rows, cols;
+  int64_t group_stride;
+  int64_t blocks;  ///< of 32 rows
+  int64_t cols;
   int64_t first, n;  ///< groups, first even
   float* sums;       ///< memory for gram_sums(n), in cache lines
   float* h;          ///< [cols, cols]
@@ -280,6 +283,7 @@ struct Elementwise {
   void (*activate)(ActivationKind, const float* x, const float* times, float* y, int64_t n) noexcept;
   void (*exponentials)(const float* x, float minus, float* y, int64_t n) noexcept;
   void (*normalize)(const NormTask&) noexcept;
+  void (*see_columns)(const ColumnsTask&) noexcept;
 };
 
 /// What one instruction set offers.
