@@ -3,15 +3,13 @@
 #include <algorithm>
 #include <utility>
 
-#include "kernels/scratch.h"
-
 namespace nibble {
 namespace {
 
 constexpr int64_t strip = 64;  ///< columns of X that stand close together
 constexpr int64_t group = 16;  ///< channels of a tile
 constexpr int64_t block = 32;  ///< rows of a tile
-constexpr int64_t piece = 32;  ///< groups whose tiles stay in the second-level cache
+constexpr int64_t piece = 16;  ///< pairs of groups whose tiles stay in the second-level cache
 /// Rows that are multiplied together, at most: with fewer, adding to the sums takes most of the time.
 constexpr int64_t most_waiting = 1024;
 
@@ -57,10 +55,7 @@ void add_exact(const float* x, int64_t rows, int64_t n, float* h, ThreadPool& po
 int64_t waiting_blocks(int64_t cols) { return std::clamp<int64_t>(cols / 2, 128, most_waiting) / block; }
 
 int64_t groups_of(int64_t cols) { return (cols + group - 1) / group; }
-
-struct GramSums {
-  float v[gram_sums(piece)];
-};
+int64_t pairs_of(int64_t cols) { return (cols + gram_side - 1) / gram_side; }
 
 }  // namespace
 
@@ -69,15 +64,15 @@ Gram::Gram(int64_t cols, Precision precision)
       kernel_(precision == Precision::fast && cpu_kernels().gram.run != nullptr ? &cpu_kernels().gram
                                                                                 : nullptr),
       most_blocks_(waiting_blocks(cols)) {
-  resize_in_huge_pages(sums_, static_cast<size_t>(cols * cols));
+  if (kernel_ == nullptr) resize_in_huge_pages(sums_, static_cast<size_t>(cols * cols));
 }
 
 uint64_t Gram::most_bytes(int64_t cols, Precision precision) {
   const auto side = static_cast<uint64_t>(cols);
+  // What take() gives. Before, half of it and the rows that wait; in take(), half of it as well.
   const uint64_t sums = side * side * sizeof(float);
   if (precision == Precision::exact) return sums;
-  const auto blocks = static_cast<uint64_t>(groups_of(cols) * waiting_blocks(cols));
-  return sums + 2 * blocks * gram_block * sizeof(uint16_t) + block * side * sizeof(float);
+  return sums + static_cast<uint64_t>(gram_pairs(pairs_of(cols)) * gram_pair) * sizeof(float);
 }
 
 void Gram::add(const float* x, int64_t rows, ThreadPool& pool) {
@@ -89,6 +84,7 @@ void Gram::add(const float* x, int64_t rows, ThreadPool& pool) {
     const auto side = static_cast<size_t>(groups_of(cols_) * most_blocks_ * gram_block);
     left_ = LargeArray<uint16_t>(side);
     right_ = LargeArray<uint16_t>(side);
+    tiles_ = LargeArray<float>(static_cast<size_t>(gram_pairs(pairs_of(cols_)) * gram_pair));
   }
   while (rows > 0) {
     // Whole blocks, but for what the calls begin and end with.
@@ -124,22 +120,52 @@ void Gram::pack(const float* x, int64_t rows, ThreadPool& pool) {
 }
 
 void Gram::multiply(ThreadPool& pool) {
-  const int64_t groups = groups_of(cols_), pieces = (groups + piece - 1) / piece;
+  const int64_t pairs = pairs_of(cols_), pieces = (pairs + piece - 1) / piece;
   pool.parallel_for(static_cast<size_t>(blocks_ > 0 ? pieces : 0), [&](size_t i) {
-    // The last one meets all groups: the longest first.
+    // The last one meets all: the longest first.
     const int64_t first = (pieces - 1 - static_cast<int64_t>(i)) * piece;
-    auto* sums = scratch<GramSums>(sizeof(GramSums));
     kernel_->run({left_.data(), right_.data(), most_blocks_ * gram_block, blocks_, cols_, first,
-                  std::min(piece, groups - first), sums->v, sums_.data()});
+                  std::min(piece, pairs - first), tiles_.data()});
   });
   blocks_ = 0;
 }
 
+/// Rows of a pair of groups, from the sums of all pairs.
+void Gram::unfold(int64_t pair, float* h) const {
+  const int64_t pairs = pairs_of(cols_), first = pair * gram_side,
+                height = std::min(gram_side, cols_ - first);
+  for (int64_t other = 0; other < pairs; ++other) {
+    const int64_t from = other * gram_side, width = std::min(gram_side, cols_ - from);
+    const int64_t low = std::min(pair, other), high = std::max(pair, other);
+    const float* sums = tiles_.data() + gram_place(pairs, low, high) * gram_pair;
+    for (int64_t r = 0; r < height; ++r) {
+      for (int64_t c = 0; c < width; ++c) {
+        const bool turned = first + r > from + c;
+        const int64_t i = turned ? c : r, j = turned ? r : c;
+        h[r * cols_ + from + c] =
+            sums[i / group * 2 * group * group + j / group * group * group + i % group * group + j % group];
+      }
+    }
+  }
+}
+
 std::vector<float> Gram::take(ThreadPool& pool) {
-  pack_rest(pool);
-  multiply(pool);
-  left_ = right_ = {};
   const auto n = static_cast<size_t>(cols_);
+  if (kernel_ != nullptr) {
+    pack_rest(pool);
+    multiply(pool);
+    left_ = right_ = {};
+    std::vector<float> h;
+    resize_in_huge_pages(h, n * n);
+    if (tiles_.size() > 0) {
+      pool.parallel_for(static_cast<size_t>(pairs_of(cols_)), [&](size_t i) {
+        const auto pair = static_cast<int64_t>(i);
+        unfold(pair, h.data() + pair * gram_side * cols_);
+      });
+    }
+    tiles_ = {};
+    return h;
+  }
   pool.parallel_for((n + strip - 1) / strip, [&](size_t at) {
     constexpr size_t side = strip;
     const size_t a = at * side;

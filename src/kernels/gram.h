@@ -25,11 +25,13 @@ class Gram {
   void pack(const float* x, int64_t rows, ThreadPool& pool);
   void pack_rest(ThreadPool& pool);
   void multiply(ThreadPool& pool);
+  void unfold(int64_t pair, float* h) const;
 
   int64_t cols_;
   const GramKernel* kernel_;           ///< null: exact
   int64_t most_blocks_;                ///< that wait, of 32 rows
-  std::vector<float> sums_;            ///< the upper triangle
+  std::vector<float> sums_;            ///< of exact ones: the upper triangle
+  LargeArray<float> tiles_;            ///< of fast ones: as GramTask has them
   LargeArray<uint16_t> left_, right_;  ///< tiles of rows that were not multiplied yet
   int64_t blocks_ = 0;                 ///< of them
   std::vector<float> rest_;            ///< rows that do not fill a block

@@ -172,19 +172,26 @@ struct GramPackTask {
   int64_t group_stride;    ///< numbers from one group to the next
 };
 
-/// h[i][j] += sum over rows of x[row][i] * x[row][j] for channels i <= j of the groups of 16 from `first` on.
-/// Some of what lies below the diagonal is written as well.
+/// Adds the sums over rows of x[row][i] * x[row][j] to what stands for channels i and j: of pairs of groups,
+/// each with those from `first` to `first + n`, but only with itself and later ones.
 struct GramTask {
   const uint16_t *left, *right;  ///< of all groups, as `pack` makes them
   int64_t group_stride;
   int64_t blocks;  ///< of 32 rows
   int64_t cols;
-  int64_t first, n;  ///< groups, first even
-  float* sums;       ///< memory for gram_sums(n), in cache lines
-  float* h;          ///< [cols, cols]
+  int64_t first, n;  ///< pairs of groups
+  float* sums;       ///< gram_pairs(pairs of groups) times gram_pair numbers, in cache lines
 };
 constexpr int64_t gram_block = 512;  ///< numbers of 32 tokens of a group on one side
-constexpr int64_t gram_sums(int64_t groups) noexcept { return (groups + 1) / 2 * 1024; }
+constexpr int64_t gram_side = 32;    ///< channels of a pair of groups
+/// Of channels i of one pair with j of another: [i / 16][j / 16][i % 16][j % 16].
+constexpr int64_t gram_pair = gram_side * gram_side;
+/// Where a pair with a later one stands among n pairs: the first one with all, the second one with all but
+/// the first, and so on.
+constexpr int64_t gram_place(int64_t n, int64_t pair, int64_t later) noexcept {
+  return pair * n - pair * (pair - 1) / 2 + later - pair;
+}
+constexpr int64_t gram_pairs(int64_t n) noexcept { return n * (n + 1) / 2; }
 
 /// XᵀX by a matrix unit.
 struct GramKernel {
