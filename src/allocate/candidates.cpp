@@ -34,7 +34,7 @@ bool overridden(const Recipe& recipe, const ExportTensor& t) {
 double weighted(std::span<const float> e, std::span<const float> h, int64_t n) {
   const int64_t rows = static_cast<int64_t>(e.size()) / n;
   std::vector<float> slope(e.size());
-  cpu_kernels().weighted_sum({e.data(), rows, n, h.data(), n, n, n, slope.data(), n});
+  cpu_kernels().sums.weighted_sum({e.data(), rows, n, h.data(), n, n, n, slope.data(), n});
   double sum = 0;
   for (size_t i = 0; i < e.size(); ++i) sum += double{e[i]} * double{slope[i]};
   return sum;

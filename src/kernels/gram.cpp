@@ -40,7 +40,7 @@ void add_exact(const float* x, int64_t rows, int64_t n, float* h, ThreadPool& po
     }
     for (int64_t j = i; j < strips; ++j) {
       std::fill(sum.begin(), sum.end(), 0.0f);
-      kernels.weighted_sum(
+      kernels.sums.weighted_sum(
           {turned.data(), strip, rows, cut.data() + j * rows * strip, rows, strip, strip, sum.data(), strip});
       const int64_t height = std::min(strip, n - i * strip), width = std::min(strip, n - j * strip);
       for (int64_t r = 0; r < height; ++r) {

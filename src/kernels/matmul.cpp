@@ -211,6 +211,11 @@ CpuKernels with_amx(CpuKernels kernels) {
 }  // namespace
 #endif
 
+const SumKernels& sums_of(Precision precision) {
+  const CpuKernels& kernels = cpu_kernels();
+  return precision == Precision::fast ? kernels.fused_sums : kernels.sums;
+}
+
 const CpuKernels& cpu_kernels(IsaLevel level) {
   switch (level) {
 #if defined(__x86_64__)

@@ -12,15 +12,9 @@
 #include "kernels/cpu/kernel.h"
 #include "kernels/isa.h"
 #include "kernels/lanes.h"
+#include "kernels/precision.h"
 
 namespace nibble {
-
-/// How a product may round.
-enum class Precision : uint8_t {
-  exact,  ///< f32 activations and sums in a fixed order: the same bits at every level and in every batch
-  fast    ///< activations rounded to 8 bits or bf16, weights to bf16 (many tokens), sums in f32: see
-          ///< docs/kernels.md
-};
 
 /// A weight tensor ready for products: any format, seen as rows() x cols(). A stack of matrices
 /// [experts, out, in] is experts * out rows. Cheap to copy; the bytes are shared with the tensor.
@@ -90,6 +84,8 @@ class Matrix {
 /// The kernels of the level in use.
 const CpuKernels& cpu_kernels();
 const CpuKernels& cpu_kernels(IsaLevel level);
+/// Sums of products of the level in use: exact ones give the same bits at every level.
+const SumKernels& sums_of(Precision precision);
 
 /// The line of the selection table for weights of a format (its canonical word) with rows of `cols`; the last
 /// line where none is made for it.

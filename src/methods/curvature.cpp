@@ -56,6 +56,7 @@ std::shared_ptr<const Curvature> Curvature::of(const Stats& stats, const SolverO
   const int64_t n = side_of(stats.hessian);
   c->n = n;
   c->passes = options.passes;
+  c->precision = options.precision;
   c->static_groups = options.static_groups || options.act_order;
   require_finite(stats.hessian, n, pool);
   if (options.act_order) c->order = falling_diagonal(stats.hessian, n);
@@ -89,7 +90,7 @@ std::shared_ptr<const Curvature> Curvature::of(const Stats& stats, const SolverO
       for (int64_t j = i; j < n; ++j) r[static_cast<size_t>(i * n + j)] = stats.hessian[at(i, j)] * unit;
       r[static_cast<size_t>(i * n + i)] += damping;
     });
-    if (linalg::factor_upper({r.data(), r.size()}, n, pool)) break;
+    if (linalg::factor_upper({r.data(), r.size()}, n, pool, options.precision)) break;
   }
   c->report_.damping = damping;
   if (options.passes > 0) c->h = LargeArray<float>(r.size());

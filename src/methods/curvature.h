@@ -18,7 +18,8 @@ namespace nibble {
 /// turn of a column. h and d stay in the order of the weights.
 struct Curvature final : Prepared {
   int64_t n = 0;
-  int passes = 0;               ///< of descent
+  int passes = 0;  ///< of descent
+  Precision precision = Precision::exact;
   bool static_groups = false;   ///< parameters are fitted before the first column is rounded
   std::vector<int64_t> order;   ///< [n] the column of each turn; empty: from left to right
   LargeArray<float> h;          ///< [n, n] damped, by columns; empty without passes

@@ -54,9 +54,9 @@ struct Factored {
 
 }  // namespace
 
-bool factor_upper(std::span<double> matrix, int64_t n, ThreadPool& pool) {
+bool factor_upper(std::span<double> matrix, int64_t n, ThreadPool& pool, Precision precision) {
   double* a = matrix.data();
-  const auto subtract = cpu_kernels().subtract_products;
+  const auto subtract = sums_of(precision).subtract_products;
   std::vector<double> transposed;
   for (int64_t end = n; end > 0; end = std::max<int64_t>(0, end - panel)) {
     const int64_t begin = std::max<int64_t>(0, end - panel), width = end - begin;
@@ -76,7 +76,7 @@ bool factor_upper(std::span<double> matrix, int64_t n, ThreadPool& pool) {
     pool.parallel_for(strips, [&](size_t s) {
       // Columns in pieces that stay in the cache while all rows of the strip pass.
       const int64_t from = static_cast<int64_t>(s) * panel, to = std::min(begin, from + panel);
-      constexpr int64_t piece = 256;
+      constexpr int64_t piece = 64;
       for (int64_t left = from; left < begin; left += piece) {
         const int64_t right = std::min(begin, left + piece);
         subtract({a + from * n + left, to - from, n, a + from * n + begin, n, transposed.data() + left, begin,

@@ -12,8 +12,7 @@ namespace nibble {
 void RowSolver::descend() {
   if (width_ != 1 || c_.passes <= 0) return;  // a vector's codes cannot move one at a time
   std::fill(feed_.begin(), feed_.end(), 0.0f);
-  cpu_kernels().weighted_sum(
-      {error_.data(), rows_, cols_, c_.h.data(), cols_, cols_, cols_, feed_.data(), cols_});
+  sums_.weighted_sum({error_.data(), rows_, cols_, c_.h.data(), cols_, cols_, cols_, feed_.data(), cols_});
   for (int pass = 0; pass < c_.passes; ++pass) {
     int64_t moves = descend_codes();
     // Parameters last would leave codes that are no longer the best.
@@ -24,7 +23,6 @@ void RowSolver::descend() {
 
 /// One round over all weights: the code nearest to where weight j, all others held, has the least error.
 int64_t RowSolver::descend_codes() {
-  const CpuKernels& kernels = cpu_kernels();
   int64_t moves = 0;
   for (int64_t j = 0; j < cols_; ++j) {
     const float* h = c_.h.data() + j * cols_;
@@ -42,7 +40,7 @@ int64_t RowSolver::descend_codes() {
       value_[at] = value;
       error_[at] = x_[at] - value;
       const float minus = -step;
-      kernels.weighted_sum({&minus, 1, 1, h, 1, cols_, cols_, feed_.data() + r * cols_, cols_});
+      sums_.weighted_sum({&minus, 1, 1, h, 1, cols_, cols_, feed_.data() + r * cols_, cols_});
       ++moves;
     }
   }
@@ -63,7 +61,6 @@ int64_t RowSolver::descend_parameters() {
 }
 
 bool RowSolver::try_block(int64_t row, int64_t column, float share) {
-  const CpuKernels& kernels = cpu_kernels();
   const int64_t base = row * cols_ + column;
   Trial& t = *trial_;
   const float* slope = feed_.data() + base;
@@ -76,8 +73,8 @@ bool RowSolver::try_block(int64_t row, int64_t column, float share) {
   float* step = t.wanted.data();
   for (int64_t j = 0; j < block_; ++j) step[j] = t.values[static_cast<size_t>(j)] - value[j];
   std::fill(scratch_.begin(), scratch_.end(), 0.0f);
-  kernels.weighted_sum({step, 1, block_, c_.h.data() + column * cols_ + column, block_, cols_, block_,
-                        scratch_.data(), block_});
+  sums_.weighted_sum({step, 1, block_, c_.h.data() + column * cols_ + column, block_, cols_, block_,
+                      scratch_.data(), block_});
   double change = 0;
   for (int64_t j = 0; j < block_; ++j)
     change += double{step[j]} * (double{scratch_[static_cast<size_t>(j)]} - 2 * double{slope[j]});
@@ -90,8 +87,8 @@ bool RowSolver::try_block(int64_t row, int64_t column, float share) {
     error_[at] = x_[at] - value_[at];
     step[j] = -step[j];
   }
-  kernels.weighted_sum({step, 1, block_, c_.h.data() + column * cols_, block_, cols_, cols_,
-                        feed_.data() + row * cols_, cols_});
+  sums_.weighted_sum({step, 1, block_, c_.h.data() + column * cols_, block_, cols_, cols_,
+                      feed_.data() + row * cols_, cols_});
   return true;
 }
 

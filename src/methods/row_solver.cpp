@@ -8,7 +8,7 @@
 namespace nibble {
 namespace {
 
-constexpr int64_t rows_at_once = 32;
+constexpr int64_t rows_at_once = 64;
 constexpr int64_t panel = 128;       ///< columns whose errors are fed to all later ones together
 constexpr int64_t long_block = 256;  ///< beyond, the parameters are fitted once
 
@@ -16,11 +16,11 @@ constexpr int64_t vector_floats = 16;
 
 /// y[i] += a * x[i] for i in [begin, end). Begins before, but not before `least`, where that fills vectors:
 /// what stands there is not looked at any more.
-void add_scaled(const CpuKernels& kernels, float* y, float a, const float* x, int64_t least, int64_t begin,
+void add_scaled(const SumKernels& sums, float* y, float a, const float* x, int64_t least, int64_t begin,
                 int64_t end) noexcept {
   const int64_t whole = (end - begin + vector_floats - 1) / vector_floats * vector_floats;
   const int64_t from = std::max(least, end - whole), n = end - from;
-  if (n > 0) kernels.weighted_sum({&a, 1, 1, x + from, 1, n, n, y + from, n});
+  if (n > 0) sums.weighted_sum({&a, 1, 1, x + from, 1, n, n, y + from, n});
 }
 
 }  // namespace
@@ -28,6 +28,7 @@ void add_scaled(const CpuKernels& kernels, float* y, float a, const float* x, in
 RowSolver::RowSolver(const Window& window, const Curvature& curvature)
     : w_(window),
       c_(curvature),
+      sums_(sums_of(curvature.precision)),
       fitter_(window.format, isa_level()),
       cols_(window.shape.cols()),
       block_(window.format.block(window.shape)),
@@ -103,7 +104,6 @@ bool RowSolver::short_blocks() const noexcept { return aligned_ && block_ <= lon
 
 void RowSolver::feed_back() {
   const int64_t step = short_blocks() ? std::max<int64_t>(1, panel / block_) * block_ : panel;
-  const CpuKernels& kernels = cpu_kernels();
   for (int64_t from = 0; from < cols_;) {
     int64_t to = std::min(cols_, from + step);
     // A long block begins with a panel, so that the errors before it have reached all of it.
@@ -117,8 +117,8 @@ void RowSolver::feed_back() {
       }
     }
     if (to < cols_) {
-      kernels.weighted_sum({error_.data() + from, rows_, cols_, c_.m.data() + from * cols_ + to, to - from,
-                            cols_, cols_ - to, feed_.data() + to, cols_});
+      sums_.weighted_sum({error_.data() + from, rows_, cols_, c_.m.data() + from * cols_ + to, to - from,
+                          cols_, cols_ - to, feed_.data() + to, cols_});
     }
     from = to;
   }
@@ -128,14 +128,13 @@ void RowSolver::feed_back() {
 /// far are made up for.
 void RowSolver::compensate(int64_t row, const Segment& s, float* target) {
   const float* x = x_ + row * cols_;
-  const CpuKernels& kernels = cpu_kernels();
   std::copy_n(feed_.data() + row * cols_ + s.begin, s.end - s.begin, scratch_.data());
   for (int64_t j = s.begin; j < s.end; ++j) {
     const int64_t i = j - s.begin;
     const float e = -scratch_[static_cast<size_t>(i)];
     target[i] = x[j] - e;
     if (e != 0)
-      add_scaled(kernels, scratch_.data(), e, c_.m.data() + j * cols_ + s.begin, 0, i + 1, s.end - s.begin);
+      add_scaled(sums_, scratch_.data(), e, c_.m.data() + j * cols_ + s.begin, 0, i + 1, s.end - s.begin);
   }
 }
 
@@ -143,7 +142,6 @@ void RowSolver::compensate(int64_t row, const Segment& s, float* target) {
 /// is what the segment adds to e H eᵀ if all later columns make up for it.
 double RowSolver::round_columns(int64_t row, const Segment& s, int64_t to, const Params& params, float* feed,
                                 Code* codes, float* values, float* wanted) const {
-  const CpuKernels& kernels = cpu_kernels();
   const float* x = x_ + row * cols_;
   double loss = 0;
   for (int64_t j = s.begin; j < s.end; j += width_) {
@@ -158,8 +156,8 @@ double RowSolver::round_columns(int64_t row, const Segment& s, int64_t to, const
     for (int64_t k = 0; k < width_; ++k) {
       const double miss = double{x[j + k]} + feed[i + k] - values[i + k];
       loss += double{c_.d[static_cast<size_t>(c_.column(j + k))]} * miss * miss;
-      add_scaled(kernels, feed, x[j + k] - values[i + k], c_.m.data() + (j + k) * cols_ + s.begin, 0,
-                 i + k + 1, to - s.begin);
+      add_scaled(sums_, feed, x[j + k] - values[i + k], c_.m.data() + (j + k) * cols_ + s.begin, 0, i + k + 1,
+                 to - s.begin);
     }
   }
   return loss;

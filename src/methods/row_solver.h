@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "kernels/encode.h"
+#include "kernels/matmul.h"
 #include "methods/curvature.h"
 
 namespace nibble {
@@ -73,6 +74,7 @@ class RowSolver {
 
   const Window& w_;
   const Curvature& c_;
+  const SumKernels& sums_;
   BlockFitter fitter_;
   int64_t cols_, block_, width_;
   bool aligned_;             ///< blocks end where rows end

@@ -8,6 +8,7 @@
 
 #include "base/pool.h"
 #include "formats/format.h"
+#include "kernels/precision.h"
 
 namespace nibble {
 
@@ -38,6 +39,9 @@ struct SolverOptions {
   /// The parameters of all blocks are fitted before the first column is rounded, to the weights as they are;
   /// with `passes`, at most twice again to what the weights were in the end asked for.
   bool static_groups = false;
+  /// Fast: with fused multiply-adds where the machine has them. The bytes then depend on the machine, as they
+  /// do where the statistics were collected that way.
+  Precision precision = Precision::exact;
 };
 
 /// What had to be done to the statistics before they could be used, for the ledger.

@@ -93,7 +93,7 @@ class Group {
     cpu.products({query_.data(), m, d, k, n, d, d, score_.data(), key_block});
     for (size_t r = 0; r < rows_; ++r) soften(r, first, n, position(r));
     const float* v = rows_of(*kv.v.format, kv.value_page(first / kv_page, kv_head), n, false);
-    cpu.weighted_sum({score_.data(), m, key_block, v, n, d, d, sum_.data(), d});
+    cpu.sums.weighted_sum({score_.data(), m, key_block, v, n, d, d, sum_.data(), d});
   }
 
   void result(size_t row, float* out) const {

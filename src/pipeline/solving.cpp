@@ -101,7 +101,9 @@ Solving::How Solving::of(const ExportTensor& t, int64_t expert) {
     std::string note = k.note;
     if (k.input != nullptr) {
       auto [it, made] = prepared_.try_emplace(k.input);
-      if (made) it->second = plan_.solver->prepare(k.stats, plan_.recipe.options, pool_);
+      SolverOptions options = plan_.recipe.options;
+      options.precision = plan_.stats->precision();
+      if (made) it->second = plan_.solver->prepare(k.stats, options, pool_);
       how.prepared = it->second.get();
       if (how.prepared != nullptr) {
         const std::string more = explain(how.prepared->report());

@@ -32,6 +32,8 @@ class StatsSource {
   virtual Needs gives() const noexcept = 0;
   /// One line that says what the statistics are of: the outcome of the job must depend on nothing else.
   virtual std::string identity() const = 0;
+  /// How they are collected, and so how a solver may compute: fast ones depend on the machine.
+  virtual Precision precision() const noexcept { return Precision::exact; }
   /// For people.
   virtual std::string description() const = 0;
   /// Makes the statistics of a part ready. Parts come in ascending order; parts that need none are left out.

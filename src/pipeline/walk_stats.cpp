@@ -14,6 +14,7 @@ class WalkStats final : public StatsSource {
 
   Needs gives() const noexcept override { return {true, needs_.hessian, true}; }
   std::string identity() const override { return "text " + text_.identity(); }
+  Precision precision() const noexcept override { return text_.precision; }
   std::string description() const override { return text_.description; }
   uint64_t steps() const noexcept override {
     // The embedding, every layer and the head.

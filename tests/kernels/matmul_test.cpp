@@ -156,7 +156,7 @@ TEST(WeightedSum, SameBitsAtEveryLevel) {
   }
   for (const IsaLevel level : isa_levels()) {
     std::vector<float> y(start);
-    cpu_kernels(level).weighted_sum({p.data(), m, t, v.data(), t, d, d, y.data(), d});
+    cpu_kernels(level).sums.weighted_sum({p.data(), m, t, v.data(), t, d, d, y.data(), d});
     EXPECT_EQ(y, expected) << isa_name(level);
   }
 }
@@ -167,7 +167,7 @@ TEST(WeightedSum, WideRowsAreCutIntoPieces) {
   std::vector<float> expected;
   for (const IsaLevel level : isa_levels()) {
     std::vector<float> y(start);
-    cpu_kernels(level).weighted_sum({p.data(), m, t, v.data(), t, d, d, y.data(), d});
+    cpu_kernels(level).sums.weighted_sum({p.data(), m, t, v.data(), t, d, d, y.data(), d});
     if (expected.empty()) expected = y;
     EXPECT_EQ(y, expected) << isa_name(level);
     for (const int64_t i : {int64_t{0}, m * d - 1, 2 * d + 63, 3 * d + 64, 4 * d + 191, d + 192}) {
@@ -194,7 +194,7 @@ TEST(SubtractProducts, SameBitsAtEveryLevel) {
   }
   for (const IsaLevel level : isa_levels()) {
     std::vector<double> a(start);
-    cpu_kernels(level).subtract_products({a.data(), m, stride, x.data(), k, y.data(), n, n, k});
+    cpu_kernels(level).sums.subtract_products({a.data(), m, stride, x.data(), k, y.data(), n, n, k});
     EXPECT_EQ(a, expected) << isa_name(level);
   }
 }

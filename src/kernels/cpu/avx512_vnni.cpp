@@ -12,7 +12,6 @@
 #define LANES 16
 #define BLOCK_M 4
 #define BLOCK_N 4
-#define NIBBLE_MULTIPLY_ADD(a, b, c) _mm512_fmadd_ps(a, b, c)
 #include "kernels/cpu/codes512.inc"
 #include "kernels/cpu/dot512.inc"
 #include "kernels/cpu/elementwise.inc"
@@ -123,8 +122,8 @@ void int8_products_vnni(const Int8ProductTask& t) noexcept { int8_products(t); }
 extern const CpuKernels cpu_avx512_vnni = {rows,
                                            sizeof rows / sizeof rows[0],
                                            &products,
-                                           &weighted_sum,
-                                           &subtract_products,
+                                           sum_kernels<false>(),
+                                           sum_kernels<true>(),
                                            &read_bytes,
                                            {&peak_bytes, "byte products and sums"},
                                            &round_rows,

@@ -293,13 +293,18 @@ struct Elementwise {
   void (*see_columns)(const ColumnsTask&) noexcept;
 };
 
+struct SumKernels {
+  void (*weighted_sum)(const WeightedSumTask&) noexcept;
+  void (*subtract_products)(const SubtractTask&) noexcept;
+};
+
 /// What one instruction set offers.
 struct CpuKernels {
   const KernelRow* rows;  ///< the last one takes any format
   int row_count;
   void (*products)(const ProductTask&) noexcept;  ///< plain f32
-  void (*weighted_sum)(const WeightedSumTask&) noexcept;
-  void (*subtract_products)(const SubtractTask&) noexcept;
+  SumKernels sums;                                ///< every product rounded: the same bits at every level
+  SumKernels fused_sums;                          ///< with fused multiply-adds where the level has them
   /// Reads `bytes` (a multiple of 256 at an address of any alignment) and returns their sum as 64-bit words.
   uint64_t (*read)(const void* at, size_t bytes) noexcept;
   PeakKernel peak;
