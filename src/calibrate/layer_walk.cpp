@@ -69,6 +69,9 @@ class Scratch {
   }
   void write(size_t offset, std::span<const float> from) const {
     move(offset, std::as_bytes(from), ::pwrite, "write");
+    // On its way to the disk while the next sequence is computed; sync() then has little to wait for.
+    sync_file_range(fd_, static_cast<off_t>(offset), static_cast<off_t>(from.size_bytes()),
+                    SYNC_FILE_RANGE_WRITE);
   }
   void sync() const {
     if (msync(header_, page, MS_SYNC) != 0 || fdatasync(fd_) != 0) refuse("sync", path_);

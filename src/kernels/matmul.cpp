@@ -202,6 +202,7 @@ CpuKernels vnni_with_lanes() {
 CpuKernels with_amx(CpuKernels kernels) {
   kernels.tiles = amx_tiles;
   kernels.gram = amx_gram;
+  kernels.split = amx_split;
   kernels.int8.products = &int8_products_amx;
   kernels.int8.name = "int8-amx";
   kernels.peak = amx_peak;

@@ -112,6 +112,7 @@ std::shared_ptr<const Curvature> Curvature::of(const Stats& stats, const SolverO
     for (size_t j = 0; j < width; ++j) c->h[row + j] = static_cast<float>(stats.hessian[row + j] * unit);
     c->h[row + i] = c->diagonal[i];
   });
+  if (c->precision == Precision::fast) c->split = SplitTriangle(c->m.data(), n, pool);
   return c;
 }
 

@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "base/huge_memory.h"
+#include "kernels/split_triangle.h"
 #include "methods/solver.h"
 
 namespace nibble {
@@ -25,6 +26,7 @@ struct Curvature final : Prepared {
   LargeArray<float> h;          ///< [n, n] damped, by columns; empty without passes
   std::vector<float> diagonal;  ///< [n] of h
   LargeArray<float> m;          ///< [n, n] upper triangular with a unit diagonal, by turns
+  SplitTriangle split;          ///< of m; empty unless precision is fast
   std::vector<float> d;         ///< [n] by columns
 
   /// The column whose turn it is.

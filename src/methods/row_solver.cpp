@@ -9,8 +9,8 @@ namespace nibble {
 namespace {
 
 constexpr int64_t rows_at_once = 64;
-constexpr int64_t panel = 128;       ///< columns whose errors are fed to all later ones together
-constexpr int64_t long_block = 256;  ///< beyond, the parameters are fitted once
+constexpr int64_t panel = SplitTriangle::panel;  ///< columns whose errors are fed to all later ones together
+constexpr int64_t long_block = 256;              ///< beyond, the parameters are fitted once
 
 constexpr int64_t vector_floats = 16;
 
@@ -62,7 +62,9 @@ RowSolver::RowSolver(const Window& window, const Curvature& curvature)
 
 void RowSolver::run() {
   const int64_t rows = static_cast<int64_t>(w_.x.size()) / cols_;
-  const int64_t step = aligned_ ? rows_at_once : rows;
+  // Parts of about the same size: each reads the whole factor.
+  const int64_t parts = (rows + rows_at_once - 1) / rows_at_once;
+  const int64_t step = aligned_ && parts > 0 ? (rows + parts - 1) / parts : rows;
   for (int64_t row = 0; row < rows; row += step) solve_rows(row, std::min(step, rows - row));
 }
 
@@ -71,7 +73,7 @@ void RowSolver::solve_rows(int64_t row, int64_t rows) {
   x_ = w_.x.data() + row * cols_;
   first_block_ = row * cols_ / block_;
   const auto size = static_cast<size_t>(rows * cols_);
-  feed_.assign(size, 0.0f);
+  feed_.assign(static_cast<size_t>(SplitTriangle::padded_rows(rows) * cols_) + 15, 0.0f);
   value_.resize(size);
   error_.resize(size);
   codes_.resize(size);
@@ -116,7 +118,9 @@ void RowSolver::feed_back() {
         j = s.end;
       }
     }
-    if (to < cols_) {
+    if (to < cols_ && !c_.split.empty() && from % panel == 0 && to % panel == 0) {
+      c_.split.add(from, to, error_.data(), rows_, cols_, feed_.data(), cols_);
+    } else if (to < cols_) {
       sums_.weighted_sum({error_.data() + from, rows_, cols_, c_.m.data() + from * cols_ + to, to - from,
                           cols_, cols_ - to, feed_.data() + to, cols_});
     }

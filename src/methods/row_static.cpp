@@ -31,7 +31,7 @@ void RowSolver::fit_all(const float* x) {
 /// From the order of columns to that of turns.
 void RowSolver::take_turns() {
   if (c_.order.empty()) return;
-  turned_.resize(feed_.size());
+  turned_.resize(value_.size());
   for (int64_t r = 0; r < rows_; ++r) {
     const float* x = x_ + r * cols_;
     float* turned = turned_.data() + r * cols_;

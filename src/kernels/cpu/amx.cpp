@@ -103,6 +103,7 @@ struct TileUnit {
 
 #include "kernels/cpu/gram512.inc"
 #include "kernels/cpu/int8_tiles.inc"
+#include "kernels/cpu/split512.inc"
 
 namespace nibble {
 namespace {
@@ -127,6 +128,7 @@ int64_t peak(int64_t rounds) noexcept {
 
 extern const TileKernel amx_tiles = {&tiles, "tiles-amx", 6, 20};
 extern const GramKernel amx_gram = {&pack_gram, &gram};
+extern const SplitKernel amx_split = {&pack_split, &split_sums};
 extern const PeakKernel amx_peak = {&peak, "bf16 tiles"};
 
 void (*const amx_attend_tiles)(const AttendTask&) noexcept = &attend;

@@ -199,6 +199,35 @@ struct GramKernel {
   void (*run)(const GramTask&) noexcept = nullptr;
 };
 
+constexpr int64_t split_depth = 128;  ///< rows of v whose products are summed up together
+constexpr int64_t split_tile = 512;   ///< numbers of a tile of one of the parts
+
+/// Columns of split_depth rows of v as tiles of bf16, of each group of 16 columns for each 32 rows: what
+/// rounding gives, and what it leaves.
+struct SplitPackTask {
+  const float* v;
+  int64_t stride;
+  int64_t cols;
+  uint16_t* out;  ///< [ceil(cols / 16)][split_depth / 32][2][split_tile]
+};
+
+/// y[i][d] += sum over t < split_depth of p[i][t] * v[t][d], each number taken as the sum of two bf16,
+/// without the products of both second ones.
+struct SplitSumTask {
+  const uint16_t* v;  ///< as `pack` makes it
+  int64_t groups;     ///< of 16 columns
+  const float* p;
+  int64_t m, p_stride;
+  uint16_t* rows;  ///< memory for [ceil(m / 16)][split_depth / 32][2][split_tile]
+  float* y;        ///< as many rows as a multiple of 16 has
+  int64_t y_stride;
+};
+
+struct SplitKernel {
+  void (*pack)(const SplitPackTask&) noexcept = nullptr;
+  void (*run)(const SplitSumTask&) noexcept = nullptr;
+};
+
 struct PeakKernel {
   /// Multiply-adds on registers in the fastest unit of the level; returns how many it did.
   int64_t (*run)(int64_t rounds) noexcept;
@@ -317,7 +346,8 @@ struct CpuKernels {
   Int8Kernels int8;
   Elementwise elementwise;
 
-  GramKernel gram = {};  ///< null: no matrix unit
+  GramKernel gram = {};    ///< null: no matrix unit
+  SplitKernel split = {};  ///< null: no matrix unit
 
   const LaneRow* lanes = nullptr;
   int lane_count = 0;
@@ -337,6 +367,7 @@ void round_rows_vnni(const RoundTask&) noexcept;
 extern const CpuKernels cpu_avx512_vnni;  ///< AVX-512 with VNNI, BF16, VBMI
 extern const TileKernel amx_tiles;        ///< what AMX has beyond cpu_avx512_vnni
 extern const GramKernel amx_gram;
+extern const SplitKernel amx_split;
 void int8_products_vnni(const Int8ProductTask&) noexcept;
 /// The same for many rows.
 void int8_products_amx(const Int8ProductTask&) noexcept;
