@@ -5,6 +5,8 @@
 #include <CLI/CLI.hpp>
 #include <limits>
 
+#include "cli/switch.h"
+
 namespace nibble::cli {
 
 void CalibrationWords::add_to(CLI::App& app) {
@@ -16,15 +18,15 @@ void CalibrationWords::add_to(CLI::App& app) {
   app.add_option("--length", length, "tokens of a sequence (default: 512, or what the model was trained on)")
       ->check(CLI::Range(int64_t{2}, most));
   app.add_option("--seed", seed, "draw the sequences by this seed (default 0: the first of the text)");
-  app.add_flag(
-      "--fast", fast,
+  add_switch(
+      app, "fast", fast,
       "statistics from the fastest products that the machine has, many times faster with AMX; they differ "
       "a little between machines, and so does what rests on them");
 }
 
 CalibrationChoice CalibrationWords::choice(const CalibrationChoice& otherwise) const {
   return {source.empty() ? otherwise.source : source, samples.value_or(otherwise.samples),
-          length.value_or(otherwise.length), seed.value_or(otherwise.seed), fast || otherwise.fast};
+          length.value_or(otherwise.length), seed.value_or(otherwise.seed), fast.value_or(otherwise.fast)};
 }
 
 void CalibrationWords::fall_back_on(const CalibrationChoice& recipe) {

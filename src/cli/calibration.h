@@ -16,7 +16,7 @@ struct CalibrationWords {
   std::string source;  ///< CalibrationChoice::source
   std::optional<int64_t> samples, length;
   std::optional<uint64_t> seed;
-  bool fast = false;
+  std::optional<bool> fast;
 
   void add_to(CLI::App& app);
   /// What the options say, and `otherwise` where they are silent.

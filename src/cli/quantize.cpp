@@ -8,6 +8,7 @@
 #include "cli/job_verb.h"
 #include "cli/output_path.h"
 #include "cli/report.h"
+#include "cli/switch.h"
 #include "methods/transforms/channel_transform.h"
 #include "model/checkpoint_identity.h"
 #include "ops/activation_scheme.h"
@@ -24,7 +25,8 @@ struct Options {
   int threads = 0;  // llama-quantize's fourth word
   std::vector<std::string> tensor, keep;
   std::string output_type, embedding_type, solver;
-  bool pure = false, leave_output = false, substitute = false, requantize = false;
+  bool leave_output = false, requantize = false;
+  std::optional<bool> pure, substitute, act_order, static_groups;  // a recipe may say either
   std::string imatrix, stats;
   std::vector<std::string> with;
   std::string recipe, save_recipe;
@@ -32,7 +34,6 @@ struct Options {
   std::vector<std::string> activations_keep;
   std::optional<double> damping;
   std::optional<int> passes;
-  bool act_order = false, static_groups = false;
   CalibrationWords calibration;
   SearchWords search;
   ReportWords report;
@@ -54,20 +55,20 @@ Recipe recipe_of(const Options& o, const RecipeText& text, Target target) {
     throw Error(ErrorKind::usage, "which type? none is given",
                 "for example q4_k_m, or --to int4:g128:asym; nibble formats lists them");
   }
-  r.pure = r.pure || o.pure;
+  r.pure = o.pure.value_or(r.pure);
   if (!o.output_type.empty()) r.overrides.push_back({"output.weight", o.output_type});
   if (!o.embedding_type.empty()) r.overrides.push_back({"token_embd.weight", o.embedding_type});
   if (o.leave_output) r.overrides.push_back({"output.weight", "keep"});
   for (const std::string& t : o.tensor) r.overrides.push_back(parse_override(t));
   for (const std::string& k : o.keep) r.overrides.push_back({k, "keep"});
-  r.allow_substitution = r.allow_substitution || o.substitute;
+  r.allow_substitution = o.substitute.value_or(r.allow_substitution);
   r.allow_requantize = o.requantize;
   const std::string usual = o.search.given() ? "gptq" : "nearest";
   if (!o.solver.empty() || o.recipe.empty()) r.solver = o.solver.empty() ? usual : o.solver;
   if (o.damping) r.options.damping = *o.damping;
   if (o.passes) r.options.passes = *o.passes;
-  r.options.act_order = r.options.act_order || o.act_order;
-  r.options.static_groups = r.options.static_groups || o.static_groups;
+  r.options.act_order = o.act_order.value_or(r.options.act_order);
+  r.options.static_groups = o.static_groups.value_or(r.options.static_groups);
   if (!o.with.empty()) r.with = o.with;
   if (!o.activations.empty()) r.activations = o.activations;
   if (!o.range.empty()) r.range = o.range;
@@ -85,7 +86,8 @@ Recipe recipe_of(const Options& o, const RecipeText& text, Target target) {
   });
   if ((r.options.act_order || r.options.static_groups) && !solver_of(r.solver).needs().hessian) {
     throw Error(ErrorKind::usage, fmt::format("--act-order and --static-groups say nothing to {}", r.solver),
-                "they belong to error feedback: --solver gptq");
+                "they belong to error feedback: --solver gptq; --no-act-order and --no-static-groups switch "
+                "off what a recipe says");
   }
   if (const auto rotation = r.rotation()) r.with.front() = rotation->to_string();
   return r;
@@ -192,7 +194,7 @@ Run setup(CLI::App& app) {
   app.add_option("--output-tensor-type", o->output_type, "format of the output matrix");
   app.add_option("--token-embedding-type", o->embedding_type, "format of the token embedding");
   app.add_flag("--leave-output-tensor", o->leave_output, "keep the output matrix");
-  app.add_flag("--pure", o->pure, "the mix's base format for every matrix");
+  add_switch(app, "pure", o->pure, "the mix's base format for every matrix");
   app.add_option("--solver", o->solver,
                  "how codes are chosen: nearest, hqq (no data), gptq (error feedback; needs a text); default "
                  "nearest, in a search gptq");
@@ -229,16 +231,14 @@ Run setup(CLI::App& app) {
                  fmt::format("rounds of descent after error feedback, at most; 0: GPTQ as published [{}]",
                              usual.passes))
       ->check(CLI::Range(0, 1000));
-  app.add_flag(
-      "--act-order", o->act_order,
-      "gptq rounds columns by falling diagonal of the Hessian (desc_act), always with static groups: "
-      "no format of nibble's stores a group of scattered weights (g_idx)");
-  app.add_flag(
-      "--static-groups", o->static_groups,
-      "gptq fits the parameters of all groups to the weights as they are, before it rounds the first "
-      "column");
-  app.add_flag("--allow-substitution", o->substitute,
-               "where a shape does not fit, take the nearest format that does");
+  add_switch(app, "act-order", o->act_order,
+             "gptq rounds columns by falling diagonal of the Hessian (desc_act), always with static groups: "
+             "no format of nibble's stores a group of scattered weights (g_idx)");
+  add_switch(app, "static-groups", o->static_groups,
+             "gptq fits the parameters of all groups to the weights as they are, before it rounds the first "
+             "column");
+  add_switch(app, "allow-substitution", o->substitute,
+             "where a shape does not fit, take the nearest format that does");
   app.add_flag("--allow-requantize", o->requantize, "accept a source that is already quantized");
   o->search.add_to(app);
   app.add_option("--report", o->report.output, "write what was done and lost to this HTML file");

@@ -147,11 +147,50 @@ TEST_F(Calibrate, WhatIsGivenByHandWinsOverARecipeFile) {
   EXPECT_EQ(as_written.at("length"), 16);
   EXPECT_EQ(as_written.at("seed"), 5);
   EXPECT_EQ(as_written.at("fast"), true);
+  EXPECT_FALSE(samples_of({"--no-fast"}).contains("fast"));
+  EXPECT_EQ(samples_of({"--no-fast", "--fast"}).at("fast"), true) << "the last one counts";
   // The default, said in so many words.
   const auto by_hand = samples_of({"--samples", "128", "--seed", "0"});
   EXPECT_EQ(by_hand.at("samples"), 128);
   EXPECT_EQ(by_hand.at("length"), 16);
   EXPECT_EQ(by_hand.at("seed"), 0);
+}
+
+TEST_F(Calibrate, WhatARecipeFileSwitchesOnIsSwitchedOffByHand) {
+  const std::string recipe = file("recipe.json", R"({"type": "q4_0", "solver": "gptq", "act_order": true,
+      "static_groups": true, "pure": true, "allow_substitution": true})");
+  const std::string saved = scratch_.file("saved.json");
+  const auto saved_with = [&](const Words& more) {
+    Words words{"quantize",
+                scratch_.file("source"),
+                scratch_.file("out.gguf"),
+                "--recipe",
+                recipe,
+                "--calibrate",
+                text_,
+                "--length",
+                "16",
+                "--save-recipe",
+                saved,
+                "--dry-run"};
+    words.insert(words.end(), more.begin(), more.end());
+    const auto o = test::run_program(words);
+    EXPECT_EQ(o.status, 0) << o.err;
+    return nlohmann::json::parse(test::file_bytes(saved));
+  };
+  const std::pair<const char*, const char*> keys[] = {{"act_order", "--no-act-order"},
+                                                      {"static_groups", "--no-static-groups"},
+                                                      {"pure", "--no-pure"},
+                                                      {"allow_substitution", "--no-allow-substitution"}};
+  const auto as_written = saved_with({});
+  for (const auto& [key, off] : keys) {
+    EXPECT_EQ(as_written.at(key), true);
+    const auto without = saved_with({off});
+    for (const auto& [other, unused] : keys) EXPECT_EQ(without.contains(other), other != key) << off;
+  }
+  // Another solver by hand: what belongs to the recipe's own can be taken back.
+  EXPECT_EQ(saved_with({"--solver", "nearest", "--no-act-order", "--no-static-groups"}).at("solver"),
+            "nearest");
 }
 
 TEST_F(Calibrate, WithoutATextTheModelWritesItsOwnAndThatIsSaid) {
