@@ -38,6 +38,17 @@ void CalibrationWords::fall_back_on(const CalibrationChoice& recipe) {
   fast = all.fast;
 }
 
+std::string CalibrationWords::how() const {
+  std::string all;
+  for (const auto& [option, given] : {std::pair{"--samples", samples.has_value()},
+                                      {"--length", length.has_value()},
+                                      {"--seed", seed.has_value()},
+                                      {"--fast", fast.value_or(false)}}) {
+    if (given) all += (all.empty() ? "" : ", ") + std::string(option);
+  }
+  return all;
+}
+
 CalibrationText CalibrationWords::text(const Checkpoint& model, const Common& common,
                                        ThreadPool& pool) const {
   const CalibrationChoice asked = choice();

@@ -23,6 +23,8 @@ struct CalibrationWords {
   CalibrationChoice choice(const CalibrationChoice& otherwise = {}) const;
   /// Takes from a recipe what no option said.
   void fall_back_on(const CalibrationChoice& recipe);
+  /// The options that say how to collect statistics, as they were given; empty: none.
+  std::string how() const;
 
   /// Reads (or lets the model write) the text, with progress.
   CalibrationText text(const Checkpoint& model, const Common& common, ThreadPool& pool) const;

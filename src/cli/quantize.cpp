@@ -93,6 +93,26 @@ Recipe recipe_of(const Options& o, const RecipeText& text, Target target) {
   return r;
 }
 
+/// Refuses options that would change nothing: `given` says how to collect statistics, and none are collected.
+void refuse_idle(const CalibrationWords& given, const Options& o, const Recipe& recipe) {
+  const std::string how = given.how();
+  if (how.empty() || o.search.given()) return;
+  const std::string says = how + (how.find(',') == std::string::npos ? " says" : " say");
+  for (const auto& [option, path] : {std::pair{"--stats", o.stats}, {"--imatrix", o.imatrix}}) {
+    if (path.empty()) continue;
+    throw Error(ErrorKind::usage,
+                fmt::format("{} how statistics are collected on a text; those of {} {} stand there already",
+                            says, option, path),
+                "leave it out, or collect anew with --calibrate TEXT (nibble calibrate makes such a file)");
+  }
+  if (o.calibration.source.empty() && !recipe.needs().any()) {
+    throw Error(
+        ErrorKind::usage,
+        fmt::format("{} how statistics are collected on a text; solver '{}' needs none", says, recipe.solver),
+        "leave it out, or collect some: --calibrate TEXT, for instance with --solver gptq");
+  }
+}
+
 /// Where the solver, the transforms and static ranges get their statistics.
 struct Statistics {
   std::shared_ptr<StatsSource> source;  ///< null if nothing is needed and nothing is given
@@ -157,10 +177,14 @@ void quantize(const Options& given, const Common& common) {
   const Target target = target_of(o.output);
   const Recipe recipe = recipe_of(o, text, target);
   o.calibration.fall_back_on(text.calibration);
+  refuse_idle(given.calibration, o, recipe);
   if (!o.save_recipe.empty()) {
     write_text(o.save_recipe, recipe_json({recipe, o.calibration.choice()}));
     if (!common.quiet && !common.json) fmt::print(stderr, "{} holds the recipe\n", o.save_recipe);
   }
+  // What is named by hand takes the place of a recipe's text.
+  if (given.calibration.source.empty() && (!o.stats.empty() || !o.imatrix.empty()))
+    o.calibration.source.clear();
   const Checkpoint opened = open_source(o.input, o.output, o.job);
   ThreadPool pool(o.threads > 0 ? o.threads : common.threads);
   const Checkpoint source = recipe_source(opened, recipe, pool);

@@ -193,6 +193,28 @@ TEST_F(Calibrate, WhatARecipeFileSwitchesOnIsSwitchedOffByHand) {
             "nearest");
 }
 
+TEST_F(Calibrate, HowToCollectIsNoOptionWhereNothingIsCollected) {
+  ASSERT_EQ(calibrate(text_, "imatrix.gguf").status, 0);
+  const std::string imatrix = scratch_.file("imatrix.gguf");
+  for (const Words& how : {Words{"--fast"}, {"--samples", "4"}, {"--length", "16"}, {"--seed", "1"}}) {
+    const auto with = [&](Words words) {
+      words.insert(words.end(), how.begin(), how.end());
+      return quantize(words);
+    };
+    expect_error(with({"--imatrix", imatrix}), 2, how[0] + " says how statistics are collected");
+    expect_error(with({"--imatrix", imatrix}), 2, "--imatrix " + imatrix + " stand there already");
+    expect_error(with({"--stats", scratch_.file("stats"), "--solver", "gptq"}), 2, "hint: leave it out");
+    expect_error(with({}), 2, "solver 'nearest' needs none");
+  }
+  expect_error(quantize({"--imatrix", imatrix, "--fast", "--samples", "4"}), 2, "--samples, --fast say");
+  // A recipe speaks for more than one command: its text and how to read it give way to what is named by hand.
+  const std::string recipe =
+      file("recipe.json", R"({"solver": "nearest", "calibration": {"text": "absent.txt",
+      "samples": 3, "fast": true}})");
+  const auto o = quantize({"--recipe", recipe, "--imatrix", imatrix});
+  EXPECT_EQ(o.status, 0) << o.err;
+}
+
 TEST_F(Calibrate, WithoutATextTheModelWritesItsOwnAndThatIsSaid) {
   const auto o = quantize({"--solver", "gptq", "--samples", "3", "--length", "16"});
   EXPECT_EQ(o.status, 0) << o.err;
