@@ -1,10 +1,12 @@
 #include "pipeline/recipe_file.h"
 
+#include <algorithm>
 #include <array>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <sstream>
+#include <utility>
 
 #include "base/error.h"
 
@@ -32,18 +34,48 @@ RecipeText of_preset(const Preset& p) {
   return t;
 }
 
+/// The value of a key. Throws Error{bad_input} naming the key for one of another type: a number is no truth
+/// value, and nothing is rounded, cut or wrapped around to be a whole number.
+template <class T>
+T read(const std::string& key, const Json& value) {
+  std::string_view expected = "true or false";
+  bool fits = value.is_boolean();
+  if constexpr (std::is_same_v<T, std::string>) {
+    expected = "a text";
+    fits = value.is_string();
+  } else if constexpr (std::is_same_v<T, std::vector<std::string>>) {
+    expected = "a list of texts";
+    fits = value.is_array() &&
+           std::all_of(value.begin(), value.end(), [](const Json& v) { return v.is_string(); });
+  } else if constexpr (std::is_floating_point_v<T>) {
+    expected = "a number";
+    fits = value.is_number();
+  } else if constexpr (!std::is_same_v<T, bool>) {
+    expected = std::is_unsigned_v<T> ? "a whole number that is not negative" : "a whole number";
+    fits = value.is_number_unsigned() ? std::in_range<T>(value.get<uint64_t>())
+                                      : value.is_number_integer() && std::in_range<T>(value.get<int64_t>());
+  }
+  if (!fits) fail(ErrorKind::bad_input, "'{}' is {}, expected {}", key, value.dump(), expected);
+  return value.get<T>();
+}
+
+const Json& object(const std::string& key, const Json& value) {
+  if (!value.is_object()) fail(ErrorKind::bad_input, "'{}' is {}, expected an object", key, value.dump());
+  return value;
+}
+
 void read_calibration(const Json& j, CalibrationChoice& c) {
   for (const auto& [key, value] : j.items()) {
     if (key == "text")
-      c.source = value.get<std::string>();
+      c.source = read<std::string>("calibration." + key, value);
     else if (key == "samples")
-      c.samples = value.get<int64_t>();
+      c.samples = read<int64_t>("calibration." + key, value);
     else if (key == "length")
-      c.length = value.get<int64_t>();
+      c.length = read<int64_t>("calibration." + key, value);
     else if (key == "seed")
-      c.seed = value.get<uint64_t>();
+      c.seed = read<uint64_t>("calibration." + key, value);
     else if (key == "fast")
-      c.fast = value.get<bool>();
+      c.fast = read<bool>("calibration." + key, value);
     else
       fail(ErrorKind::bad_input, "calibration has no '{}'", key);
   }
@@ -53,36 +85,37 @@ RecipeText of_json(const Json& j) {
   RecipeText t;
   for (const auto& [key, value] : j.items()) {
     if (key == "type") {
-      t.recipe.type = value.get<std::string>();
+      t.recipe.type = read<std::string>(key, value);
     } else if (key == "solver") {
-      t.recipe.solver = value.get<std::string>();
+      t.recipe.solver = read<std::string>(key, value);
     } else if (key == "with") {
-      t.recipe.with = value.get<std::vector<std::string>>();
+      t.recipe.with = read<std::vector<std::string>>(key, value);
     } else if (key == "activations") {
-      t.recipe.activations = value.get<std::string>();
+      t.recipe.activations = read<std::string>(key, value);
     } else if (key == "activations_keep") {
-      t.recipe.activations_keep = value.get<std::vector<std::string>>();
+      t.recipe.activations_keep = read<std::vector<std::string>>(key, value);
     } else if (key == "range") {
-      t.recipe.range = value.get<std::string>();
+      t.recipe.range = read<std::string>(key, value);
     } else if (key == "pure") {
-      t.recipe.pure = value.get<bool>();
+      t.recipe.pure = read<bool>(key, value);
     } else if (key == "damping") {
-      t.recipe.options.damping = value.get<double>();
+      t.recipe.options.damping = read<double>(key, value);
     } else if (key == "passes") {
-      t.recipe.options.passes = value.get<int>();
+      t.recipe.options.passes = read<int>(key, value);
     } else if (key == "act_order") {
-      t.recipe.options.act_order = value.get<bool>();
+      t.recipe.options.act_order = read<bool>(key, value);
     } else if (key == "static_groups") {
-      t.recipe.options.static_groups = value.get<bool>();
+      t.recipe.options.static_groups = read<bool>(key, value);
     } else if (key == "tensor") {
-      for (const auto& [pattern, format] : value.items())
-        t.recipe.overrides.push_back({pattern, format.get<std::string>()});
+      for (const auto& [pattern, format] : object(key, value).items())
+        t.recipe.overrides.push_back({pattern, read<std::string>("tensor." + pattern, format)});
     } else if (key == "keep") {
-      for (const auto& pattern : value) t.recipe.overrides.push_back({pattern.get<std::string>(), "keep"});
+      for (const std::string& pattern : read<std::vector<std::string>>(key, value))
+        t.recipe.overrides.push_back({pattern, "keep"});
     } else if (key == "allow_substitution") {
-      t.recipe.allow_substitution = value.get<bool>();
+      t.recipe.allow_substitution = read<bool>(key, value);
     } else if (key == "calibration") {
-      read_calibration(value, t.calibration);
+      read_calibration(object(key, value), t.calibration);
     } else {
       fail(ErrorKind::bad_input, "a recipe has no '{}'", key);
     }

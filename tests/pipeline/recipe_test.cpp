@@ -133,9 +133,11 @@ TEST(RecipeFile, ReadsWhatItWrites) {
 TEST(RecipeFile, RefusesWhatItDoesNotKnow) {
   const test::Scratch scratch;
   int made = 0;
-  for (const char* text : {"", "[1]", R"({"typ": "q4_0"})", R"({"passes": -1})", R"({"damping": 2})",
-                           R"({"act_order": 1})", R"({"act-order": true})", R"({"static_groups": "yes"})",
-                           R"({"with": "awq"})", R"({"calibration": {"txt": "x"}})", R"({"type": 3})"}) {
+  for (const char* text :
+       {"", "[1]", R"({"typ": "q4_0"})", R"({"passes": -1})", R"({"damping": 2})", R"({"act_order": 1})",
+        R"({"act-order": true})", R"({"static_groups": "yes"})", R"({"calibration": {"fast": 1}})",
+        R"({"calibration": {"fast": "true"}})", R"({"pure": 1})", R"({"allow_substitution": "no"})",
+        R"({"with": "awq"})", R"({"calibration": {"txt": "x"}})", R"({"type": 3})"}) {
     const std::string path = scratch.file(std::to_string(made++));
     std::ofstream(path) << text;
     try {
@@ -147,6 +149,38 @@ TEST(RecipeFile, RefusesWhatItDoesNotKnow) {
     }
   }
   EXPECT_THROW(read_recipe("gtpq"), Error);
+}
+
+TEST(RecipeFile, NamesTheKeyWhoseValueIsOfAnotherKind) {
+  const test::Scratch scratch;
+  const std::string path = scratch.file("recipe.json");
+  const std::pair<const char*, const char*> refused[] = {
+      {R"({"calibration": {"fast": 1}})", "'calibration.fast' is 1, expected true or false"},
+      {R"({"calibration": {"fast": "true"}})", "'calibration.fast' is \"true\", expected true or false"},
+      {R"({"calibration": {"samples": 1.5}})", "'calibration.samples' is 1.5, expected a whole number"},
+      {R"({"calibration": {"seed": -1}})", "'calibration.seed' is -1, expected a whole number that is not"},
+      {R"({"calibration": true})", "'calibration' is true, expected an object"},
+      {R"({"act_order": 1})", "'act_order' is 1, expected true or false"},
+      {R"({"pure": null})", "'pure' is null, expected true or false"},
+      {R"({"passes": true})", "'passes' is true, expected a whole number"},
+      {R"({"passes": 4294967297})", "'passes' is 4294967297, expected a whole number"},
+      {R"({"damping": "0.1"})", "'damping' is \"0.1\", expected a number"},
+      {R"({"type": 3})", "'type' is 3, expected a text"},
+      {R"({"with": "awq"})", "'with' is \"awq\", expected a list of texts"},
+      {R"({"keep": ["a", 1]})", "'keep' is [\"a\",1], expected a list of texts"},
+      {R"({"tensor": {"lm_head": 8}})", "'tensor.lm_head' is 8, expected a text"},
+      {R"({"tensor": "q8_0"})", "'tensor' is \"q8_0\", expected an object"},
+  };
+  for (const auto& [text, says] : refused) {
+    std::ofstream(path) << text;
+    try {
+      read_recipe(path);
+      ADD_FAILURE() << text;
+    } catch (const Error& e) {
+      EXPECT_EQ(e.kind(), ErrorKind::bad_input) << text;
+      EXPECT_NE(std::string(e.what()).find(path + ": " + says), std::string::npos) << e.what();
+    }
+  }
 }
 
 }  // namespace
