@@ -28,6 +28,12 @@ std::shared_ptr<std::byte> map_chunk(size_t bytes) {
   return {begin, [at, all](std::byte*) { munmap(at, all); }};
 }
 
+[[maybe_unused]] std::shared_ptr<std::byte> exact_part(size_t bytes) {
+  auto* at = static_cast<std::byte*>(operator new (bytes, std::align_val_t{alignment}));
+  std::fill_n(at, bytes, std::byte{0});
+  return {at, [](std::byte* p) { operator delete (p, std::align_val_t{alignment}); }};
+}
+
 /// The number that follows a word in a file of words and numbers; 0 if there is none.
 size_t number_after(const std::string& path, const std::string& word) {
   std::ifstream in(path);
@@ -59,6 +65,7 @@ std::string own_cgroup() {
 }  // namespace
 
 std::shared_ptr<std::byte> HugeMemory::take(size_t bytes) {
+  if constexpr (parts_are_watched) return exact_part(bytes);
   const size_t need = round_up(std::max<size_t>(bytes, 1), alignment);
   if (size_ - used_ < need) {
     const size_t size = round_up(std::max(need, std::min(chunk_bytes, 8 * need)), huge_page);

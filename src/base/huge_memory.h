@@ -6,6 +6,20 @@
 
 namespace nibble {
 
+/// Whether AddressSanitizer watches this build. Parts of one block are neighbours that it cannot tell apart,
+/// so each part is then an allocation of exactly its bytes.
+#if defined(__SANITIZE_ADDRESS__)
+inline constexpr bool parts_are_watched = true;
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+inline constexpr bool parts_are_watched = true;
+#else
+inline constexpr bool parts_are_watched = false;
+#endif
+#else
+inline constexpr bool parts_are_watched = false;
+#endif
+
 /// Memory for large things that are written once and read again and again, in pages of 2 MiB where the system
 /// gives them: a program that streams through gigabytes waits for page tables otherwise, most of all in a
 /// virtual machine.

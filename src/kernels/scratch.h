@@ -11,7 +11,8 @@ template <class T>
 T* scratch(size_t bytes) {
   thread_local std::shared_ptr<std::byte> memory;
   thread_local size_t size = 0;
-  if (size < bytes) {
+  // What an earlier, larger call left behind these bytes is not the caller's.
+  if (size < bytes || (parts_are_watched && size != bytes)) {
     HugeMemory huge;
     memory = nullptr;
     memory = huge.take(bytes);

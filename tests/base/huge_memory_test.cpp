@@ -36,6 +36,19 @@ TEST(HugeMemory, PartsOutliveIt) {
   EXPECT_EQ(second.get()[999], std::byte{9});
 }
 
+TEST(HugeMemory, AddressSanitizerSeesWhereAPartEnds) {
+  if (!parts_are_watched) GTEST_SKIP() << "parts of one block are neighbours, and nobody watches";
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  HugeMemory memory;
+  const auto first = memory.take(100), second = memory.take(100);
+  volatile std::byte* const at = first.get();
+  at[99] = std::byte{1};
+  EXPECT_DEATH(at[100] = std::byte{1}, "heap-buffer-overflow");
+  EXPECT_DEATH(static_cast<void>(at[-1]), "heap-buffer-overflow");
+  LargeArray<float> array(3);
+  EXPECT_DEATH(array[3] = 1, "heap-buffer-overflow");
+}
+
 TEST(HugeMemory, TheSystemSaysWhatIsThere) { EXPECT_GT(available_memory(), size_t{1} << 20); }
 
 }  // namespace
