@@ -160,8 +160,11 @@ double RowSolver::round_columns(int64_t row, const Segment& s, int64_t to, const
     for (int64_t k = 0; k < width_; ++k) {
       const double miss = double{x[j + k]} + feed[i + k] - values[i + k];
       loss += double{c_.d[static_cast<size_t>(c_.column(j + k))]} * miss * miss;
-      add_scaled(sums_, feed, x[j + k] - values[i + k], c_.m.data() + (j + k) * cols_ + s.begin, 0, i + k + 1,
-                 to - s.begin);
+      // Static groups are fitted again to what was asked for: there, what was fed to rounded columns must
+      // stay.
+      const int64_t least = c_.static_groups ? i + k + 1 : 0;
+      add_scaled(sums_, feed, x[j + k] - values[i + k], c_.m.data() + (j + k) * cols_ + s.begin, least,
+                 i + k + 1, to - s.begin);
     }
   }
   return loss;

@@ -59,7 +59,7 @@ class StaticGrids {
 std::vector<float> importance_in(const Curvature& c) {
   std::vector<float> all;
   for (int64_t j = 0; j < c.n; ++j)
-    all.push_back(std::sqrt(c.d[static_cast<size_t>(j)] * c.h[static_cast<size_t>(j * (c.n + 1))]));
+    all.push_back(std::sqrt(c.d[static_cast<size_t>(j)] * c.diagonal[static_cast<size_t>(j)]));
   return all;
 }
 
