@@ -141,7 +141,8 @@ Statistics statistics(const Options& o, const Recipe& recipe, const Checkpoint& 
   // What cannot be planned is refused first: the walk may take hours.
   Recipe plain = recipe;
   plain.activations.clear();
-  plan_quantization(source, target, plain, walk_stats(source, words, needs, {}, pool));
+  const auto planned = plan_quantization(source, target, plain, walk_stats(source, words, needs, {}, pool));
+  check_activations(planned.file, recipe);
   const std::string folder = o.output + ".statistics.partial";
   Progress progress(common.progress_style());
   run_calibration(source, words, {folder, needs.hessian, needs.histogram}, pool, progress);

@@ -85,10 +85,10 @@ int64_t padded(int64_t cols) { return (cols + int8_cols - 1) / int8_cols * int8_
 
 }  // namespace
 
-bool Int8Matrix::possible(const Matrix& w) {
-  const auto codes = WholeCodes::of(w.tensor());
+bool Int8Matrix::possible(const FormatSpec& format, const Shape& shape) {
+  const auto codes = WholeCodes::of({format, shape, {}});
   return codes && codes->group() <= most_group &&
-         (codes->group() == w.cols() || codes->group() % int8_cols == 0);
+         (codes->group() == shape.cols() || codes->group() % int8_cols == 0);
 }
 
 Int8Matrix::Int8Matrix(const Matrix& w, int64_t first, int64_t n, ThreadPool& pool, HugeMemory* memory)

@@ -32,7 +32,8 @@ struct ActivationGrid {
 class Int8Matrix {
  public:
   /// Whether the format's weights are whole numbers times a scale, with groups that kernels can sum.
-  static bool possible(const Matrix& w);
+  static bool possible(const Matrix& w) { return possible(w.tensor().format, w.tensor().shape); }
+  static bool possible(const FormatSpec& format, const Shape& shape);
   /// The matrix must be possible; the codes stand in `memory`, which many may share, or in memory of their
   /// own. Throws Error{internal} for rows it does not have, std::bad_alloc.
   Int8Matrix(const Matrix& w, int64_t first, int64_t n, ThreadPool& pool, HugeMemory* memory = nullptr);

@@ -3,6 +3,25 @@
 #include "model/activation_note.h"
 
 namespace nibble {
+namespace {
+
+/// Matrices without bytes.
+class Shapes final : public WeightSource {
+ public:
+  explicit Shapes(const Checkpoint& checkpoint) : checkpoint_(checkpoint) {}
+  std::optional<QTensor> find(std::string_view name) const override {
+    const CanonicalTensor* tensor = checkpoint_.find(name);
+    if (tensor == nullptr) return std::nullopt;
+    if (tensor->shape.rank() >= 2) return QTensor{tensor->format, tensor->shape, {}};
+    return checkpoint_.load(*tensor);
+  }
+
+ private:
+  const Checkpoint& checkpoint_;
+};
+
+}  // namespace
+
 std::optional<QTensor> CheckpointWeights::find(std::string_view name) const {
   const CanonicalTensor* tensor = checkpoint_.find(name);
   if (tensor != nullptr) return checkpoint_.load(*tensor);
@@ -26,6 +45,12 @@ Program load_program(const Checkpoint& checkpoint, ThreadPool& pool, const Build
   BuildOptions all = options;
   all.turned = turned_inputs(checkpoint);
   return build_program(checkpoint.arch(), checkpoint.hparams(), CheckpointWeights(checkpoint), pool, all);
+}
+
+Program outline_program(const Checkpoint& checkpoint) {
+  BuildOptions options;
+  options.turned = turned_inputs(checkpoint);
+  return outline_program(checkpoint.arch(), checkpoint.hparams(), Shapes(checkpoint), options);
 }
 
 }  // namespace nibble

@@ -22,4 +22,7 @@ class CheckpointWeights final : public WeightSource {
 /// turned_inputs.
 Program load_program(const Checkpoint& checkpoint, ThreadPool& pool, const BuildOptions& options = {});
 
+/// outline_program of a checkpoint; reads nothing but vectors. Throws as load_program does.
+Program outline_program(const Checkpoint& checkpoint);
+
 }  // namespace nibble

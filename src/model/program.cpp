@@ -42,12 +42,14 @@ using WeightRef = std::shared_ptr<const Weight>;
 /// Turns the steps of an architecture into nodes.
 class Builder {
  public:
-  Builder(const Arch& arch, const Hparams& hparams, const WeightSource& source, const BuildOptions& options)
+  Builder(const Arch& arch, const Hparams& hparams, const WeightSource& source, const BuildOptions& options,
+          bool outline = false)
       : arch_(arch),
         hparams_(hparams),
         source_(source),
         precision_(options.precision),
         part_(options.part),
+        outline_(outline),
         turned_(options.turned.begin(), options.turned.end()) {
     if (part_.end_layer < 0) part_.end_layer = hparams_.layers;
   }
@@ -97,7 +99,7 @@ class Builder {
     made->name = name;
     made->shape = tensor->shape;
     if (tensor->shape.rank() >= 2) {
-      made->matrix = std::make_unique<Matrix>(std::move(*tensor), name);
+      if (!outline_) made->matrix = std::make_unique<Matrix>(std::move(*tensor), name);
     } else {
       const Matrix one_row(std::move(*tensor), name);
       made->values.resize(static_cast<size_t>(one_row.cols()));
@@ -299,6 +301,7 @@ class Builder {
   const WeightSource& source_;
   Precision precision_;
   ProgramPart part_;
+  bool outline_;
   std::set<std::string> turned_;
   Program program_;
   std::map<std::string, WeightRef> known_;
@@ -378,6 +381,11 @@ Program build_program(const Arch& arch, const Hparams& hparams, const WeightSour
   }
   if (options.precision == Precision::fast) arrange_weights(program, unread, source, pool);
   return program;
+}
+
+Program outline_program(const Arch& arch, const Hparams& hparams, const WeightSource& source,
+                        const BuildOptions& options) {
+  return Builder(arch, hparams, source, options, true).build();
 }
 
 }  // namespace nibble

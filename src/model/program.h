@@ -83,6 +83,11 @@ struct BuildOptions {
 Program build_program(const Arch& arch, const Hparams& hparams, const WeightSource& source, ThreadPool& pool,
                       const BuildOptions& options = {});
 
+/// Its nodes alone, to look at and not to run: matrices have a name and a shape, and no weights, so that the
+/// source may leave out the bytes of what has more than one dimension.
+Program outline_program(const Arch& arch, const Hparams& hparams, const WeightSource& source,
+                        const BuildOptions& options = {});
+
 /// Angles of the rotation for a layer that attends within a window (`local`) or fully. `factors` are GGUF's
 /// rope_freqs, rope_factors_long and rope_factors_short, empty where absent.
 struct RopeFactors {

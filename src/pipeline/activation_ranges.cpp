@@ -1,6 +1,7 @@
 #include "pipeline/activation_ranges.h"
 
 #include "model/activation_note.h"
+#include "model/load.h"
 #include "pipeline/scaling.h"
 
 namespace nibble {
@@ -60,6 +61,23 @@ void add_ranges(InputRanges& ranges, const InputStats& seen, const RangeRule& ru
     if (name.ends_with(suffix)) name.resize(name.size() - suffix.size());
     ranges[name] = range;
   }
+}
+
+void check_activations(const ExportPlan& file, const Recipe& recipe) {
+  if (recipe.activations.empty()) return;
+  std::map<std::string, FormatSpec, std::less<>> formats;
+  for (const ExportTensor& t : file.tensors) {
+    if (t.source == nullptr) continue;
+    const auto [at, added] = formats.emplace(t.source->name, t.format->spec());
+    // A stack of experts in several formats is read as floats.
+    if (!added && at->second != t.format->spec()) at->second = format_of("f32").spec();
+  }
+  const Checkpoint& model = file.checkpoint();
+  const ActivationPlan plan{ActivationScheme::parse(recipe.activations), recipe.activations_keep, {}};
+  check_activations(outline_program(model), plan, [&](const Weight& w) {
+    const auto found = formats.find(w.name);
+    return found != formats.end() ? found->second : model.at(w.name).format;
+  });
 }
 
 void note_activations(QuantizationPlan& plan, ThreadPool& pool) {

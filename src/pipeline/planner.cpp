@@ -6,6 +6,7 @@
 #include "methods/transforms/channel_transform.h"
 #include "model/activation_note.h"
 #include "model/weight_change.h"
+#include "pipeline/activation_ranges.h"
 #include "pipeline/mix.h"
 
 namespace nibble {
@@ -296,6 +297,7 @@ QuantizationPlan plan_quantization(const Checkpoint& source, Target target, cons
   ExportPlan file = plan_export(source, target, choice, chooser.file_type());
   chooser.finish();
   chooser.require_all_matched(file.tensors);
+  check_activations(file, recipe);
   Ledger ledger;
   for (const ExportTensor& t : file.tensors)
     ledger.lines.push_back(line_of(t, t.fixed ? nullptr : chooser.decision(t.name), source.change()));

@@ -21,7 +21,8 @@ struct QuantizationPlan {
 
 /// Decides every tensor's format. Throws Error{usage} for words that mean nothing, a format the target cannot
 /// hold, a pattern that matches nothing; Error{unsupported} naming every tensor whose shape its format cannot
-/// hold, with choices, unless the recipe allows substitution, and for a solver that needs statistics which
+/// hold, with choices, unless the recipe allows substitution, for activations that the output's runtime could
+/// not round (check_activations), and for a solver that needs statistics which
 /// `stats` (may be null) does not give. The source is what recipe_source makes of it, and so are the
 /// statistics.
 QuantizationPlan plan_quantization(const Checkpoint& source, Target target, const Recipe& recipe,

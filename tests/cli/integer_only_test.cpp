@@ -1,6 +1,7 @@
 // `--activations integer-only` on the bundled model.
 #include <gtest/gtest.h>
 
+#include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "cli/program.h"
@@ -53,9 +54,36 @@ TEST_F(IntegerOnlyVerbs, RefuseWhatCannotBe) {
   const auto floats = run(model, {});
   EXPECT_EQ(floats.status, 4);
   EXPECT_NE(floats.err.find("are not whole numbers times a scale"), std::string::npos) << floats.err;
-  EXPECT_NE(floats.err.find("hint: quantize the model first"), std::string::npos) << floats.err;
+  EXPECT_NE(floats.err.find("hint: nibble quantize MODEL OUT --to int8:channel"), std::string::npos)
+      << floats.err;
   EXPECT_EQ(run(out, {"--cache", "f16"}).status, 2);
   EXPECT_EQ(run(out, {"--act-keep", "*ffn_down"}).status, 2);
+}
+
+TEST(IntegerOnlyRecipe, WhatItsRunWouldRefuseIsRefusedBeforeAnyWork) {
+  const test::Scratch scratch;
+  const std::string model = std::string(NIBBLE_SOURCE_DIR) + "/models/demo", out = scratch.file("out");
+  const auto refused = [&](std::vector<std::string> more, int status, const std::string& says) {
+    more.insert(more.begin(), {"quantize", model, out, "-q"});
+    const auto o = run_program(more);
+    EXPECT_EQ(o.status, status) << o.err;
+    EXPECT_NE(o.err.find(says), std::string::npos) << "expected '" << says << "' in: " << o.err;
+    EXPECT_TRUE(std::filesystem::is_empty(scratch.path())) << says;
+  };
+  const std::string hint = "hint: nibble quantize MODEL OUT --to int8:channel makes them that";
+  refused({"--recipe", "integer-only", "--keep", "lm_head"}, 4, "integer-only: output reads output.weight");
+  refused({"--recipe", "integer-only", "--tensor", "*down_proj=int4:g64:zf"}, 4, "blk.0.ffn_down.weight");
+  refused({"--recipe", "integer-only", "--to", "nf4", "--dry-run"}, 4, hint);
+  refused({"--recipe", "integer-only", "--act-keep", "*ffn_down"}, 2,
+          "integer-only inference keeps no floats");
+  refused({"--recipe", "integer-only", "--solver", "gptq", "--calibrate", model + "/heldout.txt", "--keep",
+           "lm_head"},
+          4, "integer-only: output reads");
+  for (const char* scheme : {"int8", "int8:static"}) {
+    refused({"--to", "q8_0", "--activations", scheme, "--act-keep", "*ffn_dwn", "--calibrate",
+             model + "/heldout.txt"},
+            2, "the pattern '*ffn_dwn' matches no matrix");
+  }
 }
 
 }  // namespace

@@ -93,6 +93,47 @@ TEST_F(ActivationRecipe, StaticRangesAreThoseOfTheModelThatIsWritten) {
   }
 }
 
+TEST_F(ActivationRecipe, WhatTheRuntimeWouldRefuseIsRefusedByThePlanInTheSameWords) {
+  for (const char* config : {dense, test::mixture}) {
+    const Checkpoint c = made("model", config);
+    const auto plan_of = [&](Recipe r, const std::string& activations) {
+      r.activations = activations;
+      return test::thrown_by([&] { plan_quantization(c, Target::huggingface, r); });
+    };
+    const auto run_of = [&](Recipe r, const std::string& activations) {
+      const Checkpoint out = quantized(c, r, nullptr, "out");
+      const ActivationPlan plan{ActivationScheme::parse(activations), r.activations_keep, {}};
+      return test::thrown_by([&] { logits(out, &plan); });
+    };
+    Recipe whole = recipe("int8:channel", "nearest");
+    EXPECT_FALSE(plan_of(whole, "integer-only").any);
+    EXPECT_FALSE(run_of(whole, "integer-only").any);
+    std::vector<std::pair<Recipe, std::string>> refused;
+    for (const char* format : {"keep", "q5_0", "int4:g32:zf"}) {
+      for (const char* pattern : {"*v_proj", config == dense ? "*down_proj" : "*w2", "lm_head"}) {
+        refused.emplace_back(whole, "integer-only");
+        refused.back().first.overrides.push_back({pattern, format});
+      }
+    }
+    refused.emplace_back(whole, "integer-only");
+    refused.back().first.activations_keep = {"*attn_q"};
+    refused.emplace_back(whole, "int8:adaptive");
+    refused.back().first.activations_keep = {"*attn_q", "*attn_w"};
+    for (const auto& [r, activations] : refused) {
+      const auto planned = plan_of(r, activations), run = run_of(r, activations);
+      EXPECT_TRUE(planned.any) << r.to_string();
+      EXPECT_EQ(planned.kind, run.kind) << r.to_string();
+      EXPECT_EQ(planned.message, run.message) << r.to_string();
+      EXPECT_EQ(planned.hint, run.hint) << r.to_string();
+    }
+    // One expert in another format: the whole stack is no whole numbers then.
+    if (config == dense) continue;
+    whole.overrides.push_back({"*experts.1.w2.weight", "nf4"});
+    const auto planned = plan_of(whole, "integer-only");
+    EXPECT_TRUE(planned.says("blk.0.ffn_down_exps.weight")) << planned.message;
+  }
+}
+
 TEST_F(ActivationRecipe, SmoothQuantScalesWhatTheAwqSearchLeavesAlone) {
   const Checkpoint c = made("model", dense);
   Recipe r = asking("int8", "int8:channel");

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "model/program.h"
 #include "model/rewrites/integer_only.h"
 #include "ops/int8_linear.h"
 
@@ -24,6 +25,10 @@ class KeepList {
     }
     return any;
   }
+  /// Whether a node's input is rounded.
+  bool leaves(const Node& node) {
+    return node.op == &linear_op && node.name.starts_with("blk.") && !matches(node.name);
+  }
   void all_used() const {
     const auto unused = std::find(used_.begin(), used_.end(), false);
     if (unused == used_.end()) return;
@@ -40,22 +45,33 @@ class KeepList {
 
 }  // namespace
 
-ActivationReport round_activations(Program& program, const ActivationPlan& plan, ThreadPool& pool) {
-  ActivationReport report;
-  HugeMemory memory;
-  if (plan.scheme.bits == 0) return report;
+void check_activations(const Program& program, const ActivationPlan& plan, const WeightFormats& formats) {
+  if (plan.scheme.bits == 0) return;
   if (plan.scheme.integer_only) {
     if (!plan.keep.empty())
       throw Error(ErrorKind::usage, "integer-only inference keeps no floats",
                   "leave the patterns to keep out");
+    require_integer_only(program, formats);
+    return;
+  }
+  KeepList keep(plan.keep);
+  for (const Node& node : program.nodes) keep.leaves(node);
+  keep.all_used();
+}
+
+ActivationReport round_activations(Program& program, const ActivationPlan& plan, ThreadPool& pool) {
+  ActivationReport report;
+  HugeMemory memory;
+  check_activations(program, plan, [](const Weight& w) { return w.matrix->tensor().format; });
+  if (plan.scheme.bits == 0) return report;
+  if (plan.scheme.integer_only) {
     report.whole = make_integer_only(program, pool);
     return report;
   }
   KeepList keep(plan.keep);
   for (Node& node : program.nodes) {
     if (!node.op->products) continue;
-    const bool inside = node.name.starts_with("blk.");
-    if (node.op != &linear_op || !inside || keep.matches(node.name)) {
+    if (!keep.leaves(node)) {
       report.kept.push_back(node.name);
       continue;
     }
@@ -82,7 +98,6 @@ ActivationReport round_activations(Program& program, const ActivationPlan& plan,
     node.op = &int8_linear_op;
     node.attributes = a;
   }
-  keep.all_used();
   return report;
 }
 

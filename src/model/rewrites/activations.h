@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <map>
 #include <set>
 #include <string>
@@ -7,8 +8,11 @@
 
 #include "model/program.h"
 #include "ops/activation_scheme.h"
+#include "ops/op.h"
 
 namespace nibble {
+
+struct Program;
 
 /// The ends of what a matrix's input takes.
 struct InputRange {
@@ -30,6 +34,13 @@ struct ActivationReport {
   int64_t rounded = 0;            ///< rounded inputs of a matrix that is made of other numbers
   std::vector<std::string> kept;  ///< names of the nodes that multiply floats still
 };
+
+/// The format of a matrix.
+using WeightFormats = std::function<FormatSpec(const Weight&)>;
+
+/// Refuses as round_activations does, before there are weights or ranges: `program` may be an
+/// outline_program, and its matrices will have these formats.
+void check_activations(const Program& program, const ActivationPlan& plan, const WeightFormats& formats);
 
 /// Rounds the inputs of the linear maps within the layers. Embedding and output stay as they are, and so do
 /// mixtures of experts. The scheme `integer-only` goes on to model/rewrites/integer_only.h instead. Throws

@@ -79,24 +79,9 @@ IntegerEmbedding embedding_of(const Node& node, ThreadPool& pool) {
           a.position_offset};
 }
 
-void expect_whole_codes(const Node& node, const Matrix& matrix) {
-  if (!Int8Matrix::possible(matrix)) {
-    throw Error(
-        ErrorKind::unsupported,
-        fmt::format("integer-only: {} reads {}, whose weights ({}) are not whole numbers times a scale",
-                    node.name, matrix.name(), matrix.word()),
-        "quantize the model first: nibble quantize MODEL OUT --to int8:channel (or int2 ... int8 with "
-        "groups, q8_0, q4_0), output and embedding included");
-  }
-}
-
 IntegerLinear linear_of(const Node& node, ThreadPool& pool) {
   const auto& a = node.attribute<LinearAttributes>();
   const Matrix& matrix = *node.weight(0)->matrix;
-  expect_whole_codes(node, matrix);
-  // One beside the matrix (NVFP4) goes with formats that are no whole numbers.
-  if (node.weight(2) != nullptr)
-    fail(ErrorKind::unsupported, "integer-only: {} has a scale of its own for {}", node.name, matrix.name());
   std::span<const float> bias;
   if (node.weight(1) != nullptr)
     bias =
@@ -106,7 +91,6 @@ IntegerLinear linear_of(const Node& node, ThreadPool& pool) {
 
 IntegerNorm norm_of(const Node& node) {
   const auto& a = node.attribute<NormAttributes>();
-  if (a.width > 1 << 16) fail(ErrorKind::unsupported, "integer-only: {} is wider than 65536", node.name);
   IntegerNorm n;
   n.center = a.center;
   n.width = a.width;
@@ -223,7 +207,6 @@ IntegerMoe moe_of(const Node& node, ThreadPool& pool) {
   std::vector<std::shared_ptr<const IntegerMatrix>>* const sides[] = {&moe.gate, &moe.up, &moe.down};
   for (size_t i = 0; i < 3; ++i) {
     const Matrix& stack = *node.weight(i + 1)->matrix;
-    expect_whole_codes(node, stack);
     const int64_t rows = stack.rows() / a.experts;
     for (int64_t e = 0; e < a.experts; ++e)
       sides[i]->push_back(
@@ -237,41 +220,87 @@ IntegerSoftcap softcap_of(const Node& node) {
   return {to_dyadic(cap, node.name), to_dyadic(2 * std::numbers::log2e / cap, node.name)};
 }
 
-struct Replacement {
-  const Op* op;
-  std::any attributes;
-};
+constexpr std::pair<const Op*, const Op*> forms[] = {{&embedding_op, &integer_embedding_op},
+                                                     {&linear_op, &integer_linear_op},
+                                                     {&norm_op, &integer_norm_op},
+                                                     {&rope_op, &integer_rope_op},
+                                                     {&attention_op, &integer_attention_op},
+                                                     {&activation_op, &integer_activation_op},
+                                                     {&moe_op, &integer_moe_op},
+                                                     {&add_op, &integer_add_op},
+                                                     {&softcap_op, &integer_softcap_op},
+                                                     {&select_rows_op, &integer_select_rows_op}};
 
-Replacement replacement(const Node& node, RopeTables& ropes, ThreadPool& pool) {
-  if (node.op == &embedding_op) return {&integer_embedding_op, embedding_of(node, pool)};
-  if (node.op == &linear_op) return {&integer_linear_op, linear_of(node, pool)};
-  if (node.op == &norm_op) return {&integer_norm_op, norm_of(node)};
-  if (node.op == &rope_op) return {&integer_rope_op, ropes.of(node)};
-  if (node.op == &attention_op) return {&integer_attention_op, attention_of(node)};
+const Op* form_of(const Op* op) {
+  const auto* found =
+      std::find_if(std::begin(forms), std::end(forms), [&](const auto& f) { return f.first == op; });
+  return found == std::end(forms) ? nullptr : found->second;
+}
+
+std::any attributes_of(const Node& node, RopeTables& ropes, ThreadPool& pool) {
+  if (node.op == &embedding_op) return embedding_of(node, pool);
+  if (node.op == &linear_op) return linear_of(node, pool);
+  if (node.op == &norm_op) return norm_of(node);
+  if (node.op == &rope_op) return ropes.of(node);
+  if (node.op == &attention_op) return attention_of(node);
   if (node.op == &activation_op)
-    return {&integer_activation_op,
-            IntegerActivation{function_of(node.attribute<ActivationAttributes>().kind)}};
-  if (node.op == &moe_op) return {&integer_moe_op, moe_of(node, pool)};
-  if (node.op == &add_op) return {&integer_add_op, {}};
-  if (node.op == &softcap_op) return {&integer_softcap_op, softcap_of(node)};
-  if (node.op == &select_rows_op) return {&integer_select_rows_op, {}};
-  throw Error(ErrorKind::unsupported,
-              fmt::format("integer-only: {} ({}) has no form in whole numbers", node.name, node.op->name),
-              "--activations int8 rounds what can be rounded and keeps the rest in floats");
+    return IntegerActivation{function_of(node.attribute<ActivationAttributes>().kind)};
+  if (node.op == &moe_op) return moe_of(node, pool);
+  if (node.op == &softcap_op) return softcap_of(node);
+  return {};
+}
+
+void require_whole_codes(const Node& node, const Weight& weight, const WeightFormats& formats) {
+  const FormatSpec format = formats(weight);
+  if (Int8Matrix::possible(format, weight.shape)) return;
+  throw Error(
+      ErrorKind::unsupported,
+      fmt::format("integer-only: {} reads {}, whose weights ({}) are not whole numbers times a scale",
+                  node.name, weight.name, format.to_string()),
+      "nibble quantize MODEL OUT --to int8:channel makes them that (or int2 ... int8 with groups, q8_0, "
+      "q4_0), output and embedding included");
+}
+
+void require_form(const Node& node, const WeightFormats& formats, RopeTables& ropes) {
+  if (form_of(node.op) == nullptr) {
+    throw Error(ErrorKind::unsupported,
+                fmt::format("integer-only: {} ({}) has no form in whole numbers", node.name, node.op->name),
+                "--activations int8 rounds what can be rounded and keeps the rest in floats");
+  }
+  if (node.op == &linear_op) {
+    require_whole_codes(node, *node.weight(0), formats);
+    // One beside the matrix (NVFP4) goes with formats that are no whole numbers.
+    if (node.weight(2) != nullptr)
+      fail(ErrorKind::unsupported, "integer-only: {} has a scale of its own for {}", node.name,
+           node.weight(0)->name);
+  }
+  if (node.op == &moe_op) {
+    for (size_t i = 1; i < 4; ++i) require_whole_codes(node, *node.weight(i), formats);
+  }
+  if (node.op == &norm_op && node.attribute<NormAttributes>().width > 1 << 16)
+    fail(ErrorKind::unsupported, "integer-only: {} is wider than 65536", node.name);
+  if (node.op == &rope_op) ropes.of(node);
+  if (node.op == &attention_op) attention_of(node);
 }
 
 }  // namespace
 
-int64_t make_integer_only(Program& program, ThreadPool& pool) {
+void require_integer_only(const Program& program, const WeightFormats& formats) {
   if (program.input >= 0 || program.nodes.empty() || program.nodes[0].op != &embedding_op)
     fail(ErrorKind::unsupported, "integer-only: a part of a model has floats at its border");
   RopeTables ropes;
+  for (const Node& node : program.nodes) require_form(node, formats, ropes);
+}
+
+int64_t make_integer_only(Program& program, ThreadPool& pool) {
+  require_integer_only(program, [](const Weight& w) { return w.matrix->tensor().format; });
+  RopeTables ropes;
   int64_t matrices = 0;
   for (Node& node : program.nodes) {
-    Replacement made = replacement(node, ropes, pool);
+    std::any attributes = attributes_of(node, ropes, pool);
     matrices += node.op->products;
-    node.op = made.op;
-    node.attributes = std::move(made.attributes);
+    node.op = form_of(node.op);
+    node.attributes = std::move(attributes);
     std::vector<Extent> extents;
     for (const int slot : node.in) extents.push_back(program.slots[static_cast<size_t>(slot)].extent);
     extents = node.op->shape(node, extents);

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "model/program.h"
+#include "model/rewrites/activations.h"
 
 namespace nibble {
 
@@ -11,5 +12,9 @@ namespace nibble {
 /// Returns the number of matrices. Throws Error{unsupported} naming a node that has no such operation, or a
 /// matrix whose weights are no whole numbers; Error{bad_input} for weights that are not finite.
 int64_t make_integer_only(Program& program, ThreadPool& pool);
+
+/// Throws the same Error{unsupported} where matrices will have these formats: what can be told without a
+/// weight, so that an outline_program will do.
+void require_integer_only(const Program& program, const WeightFormats& formats);
 
 }  // namespace nibble
