@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <span>
 #include <string_view>
 
@@ -28,6 +29,8 @@ struct KvFormat {
   void (*values)(const std::byte* page, int64_t n, int64_t d, float* out);
   bool plain;    ///< a page is just such rows
   bool rotates;  ///< so coarse that heads should be rotated first unless told otherwise
+  /// The least magnitude of a number that would come out as infinity.
+  float overflow = std::numeric_limits<float>::infinity();
 };
 
 /// All of kernels/kv/list.inc.

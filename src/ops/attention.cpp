@@ -1,6 +1,7 @@
 #include "ops/attention.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <limits>
 
@@ -31,8 +32,27 @@ std::vector<Extent> shape(const Node& node, std::span<const Extent> in) {
   return {in[0]};
 }
 
+/// Refuses finite numbers that a format would make infinite: softmax could hide that, or make it NaN later.
+void require_range(const Node& node, const char* what, const float* x, int64_t n, const KvFormat& format,
+                   int64_t position) {
+  // On whole numbers, many of which can be compared at a time.
+  const auto least = std::bit_cast<int32_t>(format.overflow);
+  int32_t bad = 0;
+  for (int64_t i = 0; i < n; ++i) {
+    const int32_t magnitude = std::bit_cast<int32_t>(x[i]) & 0x7fffffff;
+    bad |= (magnitude >= least ? 1 : 0) & (magnitude < 0x7f800000 ? 1 : 0);
+  }
+  if (bad == 0) return;
+  const float most =
+      *std::max_element(x, x + n, [](float a, float b) { return std::fabs(a) < std::fabs(b); });
+  throw Error(ErrorKind::bad_input,
+              fmt::format("{}: a {} of the token at position {} reaches {}, which {} cannot hold", node.name,
+                          what, position, most, format.word),
+              "f32 keeps keys and values as they are: calibrate without --fast, run with --kv f32");
+}
+
 /// Writes the keys and values of a sequence's new tokens. Heads stand apart in the cache.
-void store_rows(const SequenceRows& rows, const KvLayer& kv, const Value& k, const Value& v,
+void store_rows(const Node& node, const SequenceRows& rows, const KvLayer& kv, const Value& k, const Value& v,
                 ThreadPool& pool) {
   const auto store = [&](size_t i) {
     const auto head = static_cast<int64_t>(i);
@@ -45,10 +65,13 @@ void store_rows(const SequenceRows& rows, const KvLayer& kv, const Value& k, con
       return turned.data();
     };
     for (int64_t r = 0; r < rows.count; ++r) {
-      const int64_t page = (rows.position + r) / kv_page, slot = (rows.position + r) % kv_page;
-      kv.k.format->put_key(kv.key_page(page, head), slot, kv.dim, source(k, rows.first + r, kv.k.rotated));
-      kv.v.format->put_value(kv.value_page(page, head), slot, kv.dim,
-                             source(v, rows.first + r, kv.v.rotated));
+      const int64_t position = rows.position + r, page = position / kv_page, slot = position % kv_page;
+      const float* key = source(k, rows.first + r, kv.k.rotated);
+      require_range(node, "key", key, kv.dim, *kv.k.format, position);
+      kv.k.format->put_key(kv.key_page(page, head), slot, kv.dim, key);
+      const float* value = source(v, rows.first + r, kv.v.rotated);
+      require_range(node, "value", value, kv.dim, *kv.v.format, position);
+      kv.v.format->put_value(kv.value_page(page, head), slot, kv.dim, value);
     }
   };
   if (rows.count * kv.heads * kv.dim < 4096) {
@@ -306,7 +329,8 @@ class FastAttention {
 void forward(const Node& node, RunContext& run, std::span<const Value> in, std::span<const Value> out) {
   const auto& a = node.attribute<AttentionAttributes>();
   const auto layer = static_cast<size_t>(a.layer);
-  for (const SequenceRows& rows : run.sequences) store_rows(rows, rows.kv[layer], in[1], in[2], run.pool);
+  for (const SequenceRows& rows : run.sequences)
+    store_rows(node, rows, rows.kv[layer], in[1], in[2], run.pool);
   Value q = in[0];
   std::vector<float> turned;
   // All sequences of a run keep theirs alike.

@@ -8,6 +8,7 @@
 
 #include "calibrate/made_models.h"
 #include "support/checkpoint_maker.h"
+#include "support/patch.h"
 #include "support/scratch.h"
 
 namespace nibble {
@@ -201,6 +202,28 @@ TEST_F(Walk, WhatCannotBeWalkedIsRefused) {
   const auto refused = thrown_by([&] { LayerWalk(bert, sequences_, file_, pool_); });
   EXPECT_EQ(refused.kind, ErrorKind::usage);
   EXPECT_TRUE(refused.says("encoder")) << refused.message;
+}
+
+TEST_F(Walk, KeysThatF16CannotHoldAreNamedWhereProductsAreFast) {
+  for (const char* name : {"k_proj", "v_proj"}) {
+    const std::string folder = scratch_.file(name);
+    test::made_checkpoint("llama", folder);
+    test::patch_tensor(folder + "/model.safetensors",
+                       std::string("model.layers.1.self_attn.") + name + ".weight",
+                       [](std::vector<float>& x, int64_t) {
+                         for (float& v : x) v *= 1e6f;
+                       });
+    const Checkpoint loud = open_checkpoint(folder);
+    LayerWalk exact(loud, sequences_, scratch_.file("exact"), pool_);
+    EXPECT_EQ(observe(exact, 1).bits.size(), 7u) << name;
+    LayerWalk fast(loud, sequences_, file_, pool_, Precision::fast);
+    observe(fast, 0);
+    const auto e = thrown_by([&] { observe(fast, 1); });
+    EXPECT_EQ(e.kind, ErrorKind::bad_input) << name;
+    EXPECT_TRUE(e.says(std::string("blk.1.attention: a ") + (name[0] == 'k' ? "key" : "value"))) << e.message;
+    EXPECT_TRUE(e.says("which f16 cannot hold")) << e.message;
+    EXPECT_TRUE(e.says("without --fast")) << e.hint;
+  }
 }
 
 TEST_F(Walk, NotANumberIsNamedByWhereItAppears) {

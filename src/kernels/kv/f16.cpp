@@ -46,6 +46,6 @@ void values(const std::byte* page, int64_t n, int64_t d, float* out) {
 }  // namespace
 
 extern const KvFormat kv_f16;
-const KvFormat kv_f16{"f16", page_bytes, put_key, put_value, keys, values, false, false};
+const KvFormat kv_f16{"f16", page_bytes, put_key, put_value, keys, values, false, false, 65520.0f};
 
 }  // namespace nibble
