@@ -73,8 +73,9 @@ Checkpoint open_source(const std::string& input, const std::string& output, cons
   return source;
 }
 
-void run_planned(const QuantizationPlan& plan, const std::string& output, const std::string& title,
-                 const JobWords& words, const Common& common, ThreadPool& pool) {
+void run_planned(QuantizationPlan plan, const std::string& output, const std::string& title,
+                 const JobWords& words, const Common& common, ThreadPool& pool,
+                 const std::function<void(QuantizationPlan&)>& last) {
   const uint64_t shard = words.shard_size.empty() ? 0 : bytes_of_word(words.shard_size, "--shard-size");
   if (shard != 0 && plan.file.target == Target::gguf) {
     throw Error(ErrorKind::usage, "--shard-size splits folders; a GGUF file is written in one piece",
@@ -93,8 +94,13 @@ void run_planned(const QuantizationPlan& plan, const std::string& output, const 
     }
     return;
   }
+  const JobOptions options{output, words.fresh, shard, title};
+  if (last) {
+    require_room(plan, options, pool.threads());
+    last(plan);
+  }
   Progress progress(common.progress_style());
-  const JobResult result = run_job(plan, {output, words.fresh, shard, title}, pool, progress);
+  const JobResult result = run_job(plan, options, pool, progress);
   if (!words.ledger.empty() && !result.notes.empty()) {
     // Written again with what only the work itself could tell.
     Ledger ledger = plan.ledger;

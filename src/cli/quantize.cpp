@@ -143,6 +143,7 @@ Statistics statistics(const Options& o, const Recipe& recipe, const Checkpoint& 
   plain.activations.clear();
   const auto planned = plan_quantization(source, target, plain, walk_stats(source, words, needs, {}, pool));
   check_activations(planned.file, recipe);
+  require_room(planned, {.output = o.output}, pool.threads());
   const std::string folder = o.output + ".statistics.partial";
   Progress progress(common.progress_style());
   run_calibration(source, words, {folder, needs.hessian, needs.histogram}, pool, progress);
@@ -150,8 +151,7 @@ Statistics statistics(const Options& o, const Recipe& recipe, const Checkpoint& 
 }
 
 /// Says in the output which source it is of.
-void record_source(QuantizationPlan& plan, const Options& o, const Common& common, ThreadPool& pool) {
-  if (o.job.dry_run) return;
+void record_source(QuantizationPlan& plan, const Common& common, ThreadPool& pool) {
   const Checkpoint& source = plan.file.checkpoint();
   uint64_t total = 0;
   for (const std::string& file : source.file().files()) total += std::filesystem::file_size(file);
@@ -165,8 +165,8 @@ void record_source(QuantizationPlan& plan, const Options& o, const Common& commo
 void run_quantization(QuantizationPlan plan, const Options& o, const std::string& work, const Common& common,
                       ThreadPool& pool) {
   note_activations(plan, pool);
-  record_source(plan, o, common, pool);
-  run_planned(plan, o.output, "quantize", o.job, common, pool);
+  run_planned(plan, o.output, "quantize", o.job, common, pool,
+              [&](QuantizationPlan& p) { record_source(p, common, pool); });
   if (!work.empty() && !o.job.dry_run) std::filesystem::remove_all(work);
   if (o.report.output.empty() || o.job.dry_run) return;
   write_report(open_checkpoint(o.output), plan.file.checkpoint(), o.report, &plan.ledger, common);

@@ -333,14 +333,19 @@ int64_t window_rows(const Format& format, const Shape& shape) {
   return std::max(step, window_weights / cols / step * step);
 }
 
+void require_room(const QuantizationPlan& plan, const JobOptions& options, int threads) {
+  const Output output(plan, options.output, options.shard_size);
+  require_disk(preflight(plan, options.output, threads), options.output, output.already_on_disk());
+}
+
 JobResult run_job(const QuantizationPlan& plan, const JobOptions& options, ThreadPool& pool,
                   Progress& progress) {
   const auto begin = std::chrono::steady_clock::now();
   if ((!plan.recipe.activations.empty() || !turned_inputs(plan.file.checkpoint()).empty()) &&
       plan.file.metadata.count(std::string(activation_note_key)) == 0)
     fail(ErrorKind::internal, "the plan does not say how activations are to be rounded (note_activations)");
+  require_room(plan, options, pool.threads());
   Output output(plan, options.output, options.shard_size);
-  require_disk(preflight(plan, options.output, pool.threads()), options.output, output.already_on_disk());
   output.open(options.fresh);
   Journal journal(output.journal_path(), output.identity());
   size_t resumed = 0;

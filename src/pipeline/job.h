@@ -27,6 +27,10 @@ struct JobResult {
 /// always whole blocks of the format.
 int64_t window_rows(const Format& format, const Shape& shape);
 
+/// Throws Error{io} if the disk cannot hold the output, beyond what an earlier try left there. run_job does
+/// so too: this is for work that comes before it.
+void require_room(const QuantizationPlan& plan, const JobOptions& options, int threads);
+
 /// Rounds every tensor, part after part of the model and window by window on all threads and writes it where
 /// it belongs. The output stands under its name only when it is complete; until then it is NAME.partial with
 /// a journal, from which the same command goes on after it was killed. The bytes do not depend on the number
