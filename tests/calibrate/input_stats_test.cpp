@@ -10,6 +10,7 @@
 #include "kernels/isa.h"
 #include "model/executor.h"
 #include "model/load.h"
+#include "support/keep_level.h"
 #include "support/scratch.h"
 
 namespace nibble {
@@ -122,10 +123,7 @@ TEST_P(Collected, EqualsSumsInDouble) {
 }
 
 TEST_P(Collected, SameBitsForEveryThreadCountAndLevel) {
-  const struct KeepLevel {
-    IsaLevel level = isa_level();
-    ~KeepLevel() { set_isa_level(level); }
-  } keep;
+  const test::KeepLevel keep;
   std::vector<std::vector<InputStats>> expected;
   for (const IsaLevel level : isa_levels()) {
     set_isa_level(level);

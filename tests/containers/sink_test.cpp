@@ -8,19 +8,14 @@
 #include "containers/json_meta.h"
 #include "containers/tensor_file.h"
 #include "containers/tensor_sink.h"
+#include "support/gaussian.h"
 #include "temp_folder.h"
 
 namespace nibble {
 namespace {
 
+using test::gaussian;
 using test::TempFolder;
-
-std::vector<float> gaussian(int64_t n, uint64_t seed) {
-  Rng rng(seed);
-  std::vector<float> x(static_cast<size_t>(n));
-  for (float& v : x) v = static_cast<float>(rng.normal());
-  return x;
-}
 
 struct Model {
   std::vector<PlannedTensor> planned;

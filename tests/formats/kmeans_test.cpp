@@ -7,16 +7,12 @@
 #include "base/rng.h"
 #include "formats/format.h"
 #include "formats/kmeans1d.h"
+#include "support/gaussian.h"
 
 namespace nibble {
 namespace {
 
-std::vector<float> gaussian(int64_t n, uint64_t seed, double scale = 1) {
-  Rng rng(seed);
-  std::vector<float> x(static_cast<size_t>(n));
-  for (float& v : x) v = static_cast<float>(rng.normal() * scale);
-  return x;
-}
+using test::gaussian;
 
 double distortion(std::span<const float> x, std::span<const float> w, std::span<const float> centres) {
   double e = 0;

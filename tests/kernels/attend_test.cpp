@@ -11,21 +11,14 @@
 #include "base/rng.h"
 #include "kernels/isa.h"
 #include "kernels/kv_format.h"
+#include "support/gaussian.h"
+#include "support/keep_level.h"
 
 namespace nibble {
 namespace {
 
-struct KeepLevel {
-  IsaLevel level = isa_level();
-  ~KeepLevel() { set_isa_level(level); }
-};
-
-std::vector<float> gaussian(int64_t n, uint64_t seed) {
-  Rng rng(seed);
-  std::vector<float> x(static_cast<size_t>(n));
-  for (float& v : x) v = static_cast<float>(rng.normal());
-  return x;
-}
+using test::gaussian;
+using test::KeepLevel;
 
 /// A page whose slots from n on hold NaN, as a failed run may leave them.
 std::vector<std::byte> page_of(const KvFormat& f, bool keys, int64_t n, int64_t d, std::vector<float>& read) {

@@ -6,13 +6,13 @@
 #include <vector>
 
 #include "kernels/isa.h"
+#include "support/keep_level.h"
 
 namespace nibble {
 namespace {
 
 class Elementwise : public testing::Test {
  protected:
-  ~Elementwise() override { set_isa_level(before_); }
   /// The function at every level the machine has: all must give the same bits.
   template <class F>
   static std::vector<float> everywhere(const F& f) {
@@ -31,7 +31,7 @@ class Elementwise : public testing::Test {
   }
 
  private:
-  IsaLevel before_ = isa_level();
+  test::KeepLevel keep_;
 };
 
 /// `n` numbers from -span to span, the first ones ordinary and extreme.

@@ -8,16 +8,14 @@
 
 #include "base/rng.h"
 #include "kernels/matmul.h"
+#include "support/gaussian.h"
+#include "support/keep_level.h"
 
 namespace nibble {
 namespace {
 
-std::vector<float> gaussian(int64_t n, uint64_t seed, double scale = 1) {
-  Rng rng(seed);
-  std::vector<float> x(static_cast<size_t>(n));
-  for (float& v : x) v = static_cast<float>(rng.normal() * scale);
-  return x;
-}
+using test::gaussian;
+using test::KeepLevel;
 
 Matrix weights(const std::string& word, Shape shape, uint64_t seed = 1) {
   Matrix w(encode_nearest(format_of(word), shape, gaussian(shape.elements(), seed, 0.1)), "w");
@@ -32,11 +30,6 @@ Matrix arranged(Matrix w) {
   w.arrange(memory, pool);
   return w;
 }
-
-struct KeepLevel {
-  IsaLevel level = isa_level();
-  ~KeepLevel() { set_isa_level(level); }
-};
 
 /// Nearest bf16, ties to even.
 float to_bf16(float v) {

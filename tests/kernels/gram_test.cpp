@@ -7,9 +7,12 @@
 
 #include "base/half.h"
 #include "base/rng.h"
+#include "support/keep_level.h"
 
 namespace nibble {
 namespace {
+
+using test::KeepLevel;
 
 std::vector<float> numbers(int64_t rows, int64_t cols) {
   Rng rng(static_cast<uint64_t>(rows * 1000 + cols));
@@ -42,11 +45,6 @@ Reference reference(const std::vector<float>& x, int64_t cols, bool rounded) {
   }
   return r;
 }
-
-struct KeepLevel {
-  IsaLevel level = isa_level();
-  ~KeepLevel() { set_isa_level(level); }
-};
 
 /// Rows in calls of uneven sizes.
 std::vector<float> gram(const std::vector<float>& x, int64_t cols, Precision precision, int threads) {

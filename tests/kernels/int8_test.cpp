@@ -7,27 +7,20 @@
 #include "base/rng.h"
 #include "formats/whole_codes.h"
 #include "kernels/int8_matmul.h"
+#include "support/gaussian.h"
+#include "support/keep_level.h"
 
 namespace nibble {
 namespace {
 
-using Range = ActivationGrid::Range;
+using test::gaussian;
+using test::KeepLevel;
 
-std::vector<float> gaussian(int64_t n, uint64_t seed, double scale = 1) {
-  Rng rng(seed);
-  std::vector<float> x(static_cast<size_t>(n));
-  for (float& v : x) v = static_cast<float>(rng.normal() * scale);
-  return x;
-}
+using Range = ActivationGrid::Range;
 
 Matrix weights(const std::string& word, int64_t n, int64_t k) {
   return {encode_nearest(format_of(word), {n, k}, gaussian(n * k, 1, 0.1)), "w"};
 }
-
-struct KeepLevel {
-  IsaLevel level = isa_level();
-  ~KeepLevel() { set_isa_level(level); }
-};
 
 const char* const words[] = {"int8:channel",
                              "int8:tensor",

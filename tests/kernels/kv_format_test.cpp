@@ -9,16 +9,12 @@
 #include "base/error.h"
 #include "base/rng.h"
 #include "kernels/kv/blocks.h"
+#include "support/gaussian.h"
 
 namespace nibble {
 namespace {
 
-std::vector<float> gaussian(int64_t n, uint64_t seed, double scale = 1) {
-  Rng rng(seed);
-  std::vector<float> x(static_cast<size_t>(n));
-  for (float& v : x) v = static_cast<float>(rng.normal() * scale);
-  return x;
-}
+using test::gaussian;
 
 struct Side {
   const char* name;

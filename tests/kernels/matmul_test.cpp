@@ -6,26 +6,18 @@
 #include <cstdlib>
 
 #include "base/rng.h"
+#include "support/gaussian.h"
+#include "support/keep_level.h"
 
 namespace nibble {
 namespace {
 
-std::vector<float> gaussian(int64_t n, uint64_t seed, double scale = 1) {
-  Rng rng(seed);
-  std::vector<float> x(static_cast<size_t>(n));
-  for (float& v : x) v = static_cast<float>(rng.normal() * scale);
-  return x;
-}
+using test::gaussian;
+using test::KeepLevel;
 
 Matrix weights(const std::string& word, Shape shape, uint64_t seed = 1) {
   return Matrix(encode_nearest(format_of(word), shape, gaussian(shape.elements(), seed, 0.1)), "w");
 }
-
-/// Restores the level on leaving.
-struct KeepLevel {
-  IsaLevel level = isa_level();
-  ~KeepLevel() { set_isa_level(level); }
-};
 
 /// The product in double, and for each output a bound on what f32 sums in 16 lanes may lose: each lane adds
 /// ceil(K/16) rounded products, the tree four more sums, all relative to the sum of magnitudes.

@@ -6,16 +6,12 @@
 
 #include "base/error.h"
 #include "base/rng.h"
+#include "support/gaussian.h"
 
 namespace nibble {
 namespace {
 
-std::vector<float> gaussian(int64_t n, uint64_t seed) {
-  Rng rng(seed);
-  std::vector<float> x(static_cast<size_t>(n));
-  for (float& v : x) v = static_cast<float>(rng.normal());
-  return x;
-}
+using test::gaussian;
 
 double dot(const std::vector<float>& a, const std::vector<float>& b) {
   double sum = 0;

@@ -6,11 +6,13 @@
 
 #include "kernels/rotation.h"
 #include "ops/run_op.h"
+#include "support/keep_level.h"
 
 namespace nibble {
 namespace {
 
 using test::gaussian;
+using test::KeepLevel;
 
 /// One layer's cache in plain memory.
 struct Cache {
@@ -98,12 +100,6 @@ struct Case {
   float softcap;
   bool causal;
   const char* kv;
-};
-
-/// Restores the level on leaving.
-struct KeepLevel {
-  IsaLevel level = isa_level();
-  ~KeepLevel() { set_isa_level(level); }
 };
 
 class Attention : public testing::TestWithParam<Case> {};

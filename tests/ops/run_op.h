@@ -4,15 +4,9 @@
 
 #include "base/rng.h"
 #include "ops/op.h"
+#include "support/gaussian.h"
 
 namespace nibble::test {
-
-inline std::vector<float> gaussian(int64_t n, uint64_t seed, double scale = 1) {
-  Rng rng(seed);
-  std::vector<float> x(static_cast<size_t>(n));
-  for (float& v : x) v = static_cast<float>(rng.normal() * scale);
-  return x;
-}
 
 inline std::shared_ptr<const Weight> weight(const std::string& name, const Shape& shape,
                                             const std::vector<float>& values,

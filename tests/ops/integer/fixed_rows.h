@@ -7,6 +7,7 @@
 
 #include "kernels/integer_matmul.h"
 #include "ops/run_op.h"
+#include "support/keep_level.h"
 
 namespace nibble::test {
 
@@ -62,15 +63,6 @@ inline double distance(const std::vector<double>& a, const std::vector<double>& 
   return a.size() == b.size() ? most : INFINITY;
 }
 
-/// Goes back to the level in use when it ends, however it ends.
-struct LevelGuard {
-  IsaLevel usual = isa_level();
-  LevelGuard() = default;
-  LevelGuard(const LevelGuard&) = delete;
-  LevelGuard& operator=(const LevelGuard&) = delete;
-  ~LevelGuard() { set_isa_level(usual); }
-};
-
 /// Applies one operation on whole numbers at every level: the results must be the same. Attributes that are
 /// packed for a level are made anew for each.
 template <class Make>
@@ -82,7 +74,7 @@ FixedRows run_integer_made(const Op& op, RunContext& context, std::vector<FixedR
     extents.push_back({RowSet::all, i.cols, true});
     in.push_back(i.value());
   }
-  const LevelGuard guard;
+  const KeepLevel keep;
   FixedRows first;
   for (const IsaLevel level : isa_levels()) {
     set_isa_level(level);
