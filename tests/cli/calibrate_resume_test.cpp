@@ -114,6 +114,32 @@ TEST_F(CalibrateResume, KilledAtRandomMomentsACalibratedQuantizationEndsInTheSam
   kill_at_random_moments([&](const std::string& name) { return quantize(name); }, ".gguf", 6);
 }
 
+TEST_F(CalibrateResume, AFastQuantizationHasTheSameBytesForEveryNumberOfThreads) {
+  std::string expected;
+  for (const char* threads : {"1", "2", "3"}) {
+    std::vector<std::string> words = quantize("out.gguf");
+    words.insert(words.end(), {"--fast", "--threads", threads, "--fresh"});
+    const auto o = test::run_program(words);
+    ASSERT_EQ(o.status, 0) << o.err;
+    const std::string bytes = test::file_bytes(out("out.gguf"));
+    ASSERT_FALSE(bytes.empty());
+    if (expected.empty()) expected = bytes;
+    EXPECT_TRUE(bytes == expected) << threads;
+  }
+  // The products were others than the exact ones: this is no test of those.
+  ASSERT_EQ(test::run_program(quantize("exact.gguf")).status, 0);
+  EXPECT_FALSE(test::file_bytes(out("exact.gguf")) == expected);
+}
+
+TEST_F(CalibrateResume, KilledAtRandomMomentsAFastQuantizationEndsInTheSameBytes) {
+  const auto command = [&](const std::string& name) {
+    std::vector<std::string> words = quantize(name);
+    words.emplace_back("--fast");
+    return words;
+  };
+  kill_at_random_moments(command, ".gguf", 6);
+}
+
 TEST_F(CalibrateResume, KilledAtRandomMomentsARotatedQuantizationEndsInTheSameBytes) {
   const auto command = [&](const std::string& name) {
     std::vector<std::string> words = quantize(name);

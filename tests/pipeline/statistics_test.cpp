@@ -15,12 +15,17 @@ using test::mixture;
 using test::Statistics;
 
 TEST_F(Statistics, BytesDoNotDependOnThreads) {
-  for (const char* config : {dense, mixture}) {
+  for (const auto& [config, precision] : {std::pair{dense, Precision::exact},
+                                          {mixture, Precision::exact},
+                                          {dense, Precision::fast},
+                                          {mixture, Precision::fast}}) {
     const Checkpoint c = made("model", config);
+    CalibrationText t = text();
+    t.precision = precision;
     std::string expected;
     for (const int threads : {1, 2, 3, 8}) {
       ThreadPool pool(threads);
-      quantize(c, recipe("q4_0", "gptq"), live(c, pool), "out", pool);
+      quantize(c, recipe("q4_0", "gptq"), live(c, pool, t), "out", pool);
       const std::string bytes = test::file_bytes(weights("out"));
       ASSERT_FALSE(bytes.empty());
       if (expected.empty()) expected = bytes;
