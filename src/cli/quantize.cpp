@@ -11,7 +11,6 @@
 #include "cli/switch.h"
 #include "methods/transforms/channel_transform.h"
 #include "model/checkpoint_identity.h"
-#include "ops/activation_scheme.h"
 #include "pipeline/activation_ranges.h"
 #include "pipeline/calibrate_job.h"
 #include "pipeline/recipe_file.h"
@@ -70,12 +69,11 @@ Recipe recipe_of(const Options& o, const RecipeText& text, Target target) {
   r.options.act_order = o.act_order.value_or(r.options.act_order);
   r.options.static_groups = o.static_groups.value_or(r.options.static_groups);
   if (!o.with.empty()) r.with = o.with;
-  if (!o.activations.empty()) r.activations = o.activations;
+  if (!o.activations.empty()) r.activations = ActivationScheme::parse(o.activations);
   if (!o.range.empty()) r.range = o.range;
   if (!o.activations_keep.empty()) r.activations_keep = o.activations_keep;
-  if (r.activations.empty() && (!r.activations_keep.empty() || !o.range.empty()))
+  if (!r.activations && (!r.activations_keep.empty() || !o.range.empty()))
     throw Error(ErrorKind::usage, "--act-keep and --act-range need --activations", "");
-  if (!r.activations.empty()) r.activations = ActivationScheme::parse(r.activations).to_string();
   r.range = RangeRule::parse(r.range).to_string();
   // The solver is a word too: --with awq,gptq.
   std::erase_if(r.with, [&](const std::string& word) {
@@ -134,13 +132,12 @@ Statistics statistics(const Options& o, const Recipe& recipe, const Checkpoint& 
   if (!o.stats.empty()) return {folder_stats(o.stats, source), {}};
   if (text.empty() && !needs.any()) return {};
   CalibrationText words = o.calibration.text(source, common, pool);
-  if (recipe.activations.empty() ||
-      ActivationScheme::parse(recipe.activations).range != ActivationScheme::Range::fixed)
+  if (!recipe.static_ranges())
     return {walk_stats(source, std::move(words), needs, o.output + ".hidden.partial", pool), {}};
   // Static ranges stand at the file's beginning: they must be known before the first weight is written.
   // What cannot be planned is refused first: the walk may take hours.
   Recipe plain = recipe;
-  plain.activations.clear();
+  plain.activations.reset();
   const auto planned = plan_quantization(source, target, plain, walk_stats(source, words, needs, {}, pool));
   check_activations(planned.file, recipe);
   require_room(planned, {.output = o.output}, pool.threads());

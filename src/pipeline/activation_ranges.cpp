@@ -64,7 +64,7 @@ void add_ranges(InputRanges& ranges, const InputStats& seen, const RangeRule& ru
 }
 
 void check_activations(const ExportPlan& file, const Recipe& recipe) {
-  if (recipe.activations.empty()) return;
+  if (!recipe.activations) return;
   std::map<std::string, FormatSpec, std::less<>> formats;
   for (const ExportTensor& t : file.tensors) {
     if (t.source == nullptr) continue;
@@ -73,7 +73,7 @@ void check_activations(const ExportPlan& file, const Recipe& recipe) {
     if (!added && at->second != t.format->spec()) at->second = format_of("f32").spec();
   }
   const Checkpoint& model = file.checkpoint();
-  const ActivationPlan plan{ActivationScheme::parse(recipe.activations), recipe.activations_keep, {}};
+  const ActivationPlan plan{*recipe.activations, recipe.activations_keep, {}};
   check_activations(outline_program(model), plan, [&](const Weight& w) {
     const auto found = formats.find(w.name);
     return found != formats.end() ? found->second : model.at(w.name).format;
@@ -82,10 +82,10 @@ void check_activations(const ExportPlan& file, const Recipe& recipe) {
 
 void note_activations(QuantizationPlan& plan, ThreadPool& pool) {
   const std::vector<std::string> turned = turned_inputs(plan.file.checkpoint());
-  if (plan.recipe.activations.empty() && turned.empty()) return;
-  const std::string scheme = plan.recipe.activations.empty() ? "float" : plan.recipe.activations;
-  ActivationPlan note{ActivationScheme::parse(scheme), plan.recipe.activations_keep, {}};
-  if (note.scheme.range == ActivationScheme::Range::fixed) find_ranges(plan, note.scheme, note.ranges, pool);
+  if (!plan.recipe.activations && turned.empty()) return;
+  ActivationPlan note{
+      plan.recipe.activations.value_or(ActivationScheme::parse("float")), plan.recipe.activations_keep, {}};
+  if (plan.recipe.static_ranges()) find_ranges(plan, note.scheme, note.ranges, pool);
   record(plan.file, std::string(activation_note_key), activation_note(note, turned));
 }
 

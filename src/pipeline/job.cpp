@@ -341,7 +341,7 @@ void require_room(const QuantizationPlan& plan, const JobOptions& options, int t
 JobResult run_job(const QuantizationPlan& plan, const JobOptions& options, ThreadPool& pool,
                   Progress& progress) {
   const auto begin = std::chrono::steady_clock::now();
-  if ((!plan.recipe.activations.empty() || !turned_inputs(plan.file.checkpoint()).empty()) &&
+  if ((plan.recipe.activations || !turned_inputs(plan.file.checkpoint()).empty()) &&
       plan.file.metadata.count(std::string(activation_note_key)) == 0)
     fail(ErrorKind::internal, "the plan does not say how activations are to be rounded (note_activations)");
   require_room(plan, options, pool.threads());

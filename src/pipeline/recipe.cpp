@@ -5,7 +5,6 @@
 #include "base/error.h"
 #include "calibrate/range_rule.h"
 #include "methods/transforms/channel_transform.h"
-#include "ops/activation_scheme.h"
 
 namespace nibble {
 
@@ -37,7 +36,7 @@ Needs Recipe::needs() const {
     all.hessian = all.hessian || needs.hessian;
     all.maxima = all.maxima || needs.maxima;
   }
-  if (!activations.empty() && ActivationScheme::parse(activations).range == ActivationScheme::Range::fixed) {
+  if (static_ranges()) {
     all.maxima = true;
     all.histogram = RangeRule::parse(range).wants_histogram();
   }
@@ -50,7 +49,7 @@ std::string Recipe::to_string() const {
   if (allow_substitution) s += " allow-substitution";
   if (allow_requantize) s += " allow-requantize";
   for (const std::string& transform : with) s += " with=" + transform;
-  if (!activations.empty()) s += " activations=" + activations;
+  if (activations) s += " activations=" + activations->to_string();
   for (const std::string& pattern : activations_keep) s += " activations-keep=" + pattern;
   if (range != Recipe().range) s += " range=" + range;
   s += " solver=" + solver;

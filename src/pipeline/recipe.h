@@ -7,6 +7,7 @@
 
 #include "methods/solver.h"
 #include "methods/transforms/rotation.h"
+#include "ops/activation_scheme.h"
 
 namespace nibble {
 
@@ -25,9 +26,9 @@ struct Recipe {
   std::string solver = "nearest";
   SolverOptions options;
   std::vector<std::string> with;  ///< transforms of the model before it is rounded: "rotate", "awq"
-  /// How the file asks for its activations to be rounded at run time (ActivationScheme), and which matrices
-  /// keep floats; empty: it does not ask.
-  std::string activations;
+  /// How the file asks for its activations to be rounded at run time, and which matrices keep floats;
+  /// nothing: it does not ask.
+  std::optional<ActivationScheme> activations;
   std::vector<std::string> activations_keep;
   std::string range = "minmax";  ///< how a static range is found (calibrate/range_rule.h)
   std::string statistics;        ///< what they were collected on (StatsSource::identity); empty: none
@@ -35,6 +36,10 @@ struct Recipe {
   /// The rotation that stands first among the transforms, if any does. Throws Error{usage} for one that
   /// stands elsewhere: scales of channels are chosen for the rotated model.
   std::optional<RotationWord> rotation() const;
+  /// Whether activations are rounded to ranges that come with the file.
+  bool static_ranges() const noexcept {
+    return activations && activations->range == ActivationScheme::Range::fixed;
+  }
   /// What the solver, the transforms and static ranges want to know of the data. Throws Error{usage} for a
   /// word that is none.
   Needs needs() const;

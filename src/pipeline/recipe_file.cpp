@@ -26,7 +26,7 @@ RecipeText of_preset(const Preset& p) {
   RecipeText t;
   t.recipe.type = p.type;
   t.recipe.solver = p.solver;
-  t.recipe.activations = p.activations;
+  if (!p.activations.empty()) t.recipe.activations = ActivationScheme::parse(p.activations);
   t.gguf_type = p.gguf_type;
   if (p.passes >= 0) t.recipe.options.passes = p.passes;
   std::istringstream in{std::string(p.transforms)};
@@ -91,7 +91,7 @@ RecipeText of_json(const Json& j) {
     } else if (key == "with") {
       t.recipe.with = read<std::vector<std::string>>(key, value);
     } else if (key == "activations") {
-      t.recipe.activations = read<std::string>(key, value);
+      t.recipe.activations = ActivationScheme::parse(read<std::string>(key, value));
     } else if (key == "activations_keep") {
       t.recipe.activations_keep = read<std::vector<std::string>>(key, value);
     } else if (key == "range") {
@@ -150,9 +150,10 @@ RecipeText read_recipe(const std::string& word) {
   } catch (const Json::exception& e) {
     fail(ErrorKind::bad_input, "{}: {}", word, e.what());
   } catch (const Error& e) {
-    throw Error(e.kind(), fmt::format("{}: {}", word, e.what()),
-                "the keys are type, solver, with, pure, damping, passes, act_order, static_groups, tensor, "
-                "keep, allow_substitution, activations, activations_keep, range and calibration");
+    const std::string keys =
+        "the keys are type, solver, with, pure, damping, passes, act_order, static_groups, tensor, keep, "
+        "allow_substitution, activations, activations_keep, range and calibration";
+    throw Error(e.kind(), fmt::format("{}: {}", word, e.what()), e.hint().empty() ? keys : e.hint());
   }
 }
 
@@ -160,7 +161,7 @@ std::string recipe_json(const RecipeText& t) {
   Json j{{"type", t.recipe.type}, {"solver", t.recipe.solver}};
   if (t.recipe.pure) j["pure"] = true;
   if (!t.recipe.with.empty()) j["with"] = t.recipe.with;
-  if (!t.recipe.activations.empty()) j["activations"] = t.recipe.activations;
+  if (t.recipe.activations) j["activations"] = t.recipe.activations->to_string();
   if (!t.recipe.activations_keep.empty()) j["activations_keep"] = t.recipe.activations_keep;
   if (t.recipe.range != Recipe().range) j["range"] = t.recipe.range;
   j["damping"] = t.recipe.options.damping;

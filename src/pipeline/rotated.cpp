@@ -262,8 +262,7 @@ Checkpoint rotated(const Checkpoint& model, const RotationWord& word, ThreadPool
 
 Checkpoint recipe_source(const Checkpoint& model, const Recipe& recipe, ThreadPool& pool) {
   const std::optional<RotationWord> word = recipe.rotation();
-  if (word && word->online && !recipe.activations.empty() &&
-      ActivationScheme::parse(recipe.activations).integer_only)
+  if (word && word->online && recipe.activations && recipe.activations->integer_only)
     throw Error(ErrorKind::usage,
                 "inputs are not turned in whole numbers: integer-only knows no rotate:online",
                 "--with rotate");

@@ -50,7 +50,7 @@ bool PartScaling::can_scale(const ScalableInput& input) const {
     const CanonicalTensor* t = model.find(name);
     const ExportTensor* e = exported(name);
     if (t == nullptr || e == nullptr || !stands_as_rows(*t)) return false;
-    gains = gains || !is_plain_float(e->format->spec()) || !plan_.recipe.activations.empty();
+    gains = gains || !is_plain_float(e->format->spec()) || plan_.recipe.activations;
   }
   const CanonicalTensor* maker = model.find(input.maker);
   if (maker == nullptr || exported(input.maker) == nullptr || !stands_as_rows(*maker)) return false;

@@ -20,7 +20,7 @@ class ActivationRecipe : public test::Statistics {
  protected:
   static Recipe asking(const std::string& scheme, const std::string& type = "f32") {
     Recipe r = recipe(type, "nearest");
-    r.activations = scheme;
+    r.activations = ActivationScheme::parse(scheme);
     return r;
   }
   Checkpoint quantized(const Checkpoint& c, const Recipe& r, std::shared_ptr<StatsSource> stats,
@@ -97,7 +97,7 @@ TEST_F(ActivationRecipe, WhatTheRuntimeWouldRefuseIsRefusedByThePlanInTheSameWor
   for (const char* config : {dense, test::mixture}) {
     const Checkpoint c = made("model", config);
     const auto plan_of = [&](Recipe r, const std::string& activations) {
-      r.activations = activations;
+      r.activations = ActivationScheme::parse(activations);
       return test::thrown_by([&] { plan_quantization(c, Target::huggingface, r); });
     };
     const auto run_of = [&](Recipe r, const std::string& activations) {

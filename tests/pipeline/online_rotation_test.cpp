@@ -25,7 +25,7 @@ class OnlineRotation : public test::Statistics {
   static Recipe online(const std::string& type = "f32", const std::string& activations = "") {
     Recipe r = recipe(type, "nearest");
     r.with = {"rotate:online"};
-    r.activations = activations;
+    if (!activations.empty()) r.activations = ActivationScheme::parse(activations);
     return r;
   }
   Checkpoint written(QuantizationPlan plan, const std::string& name) {

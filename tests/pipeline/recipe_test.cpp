@@ -7,7 +7,6 @@
 
 #include "base/error.h"
 #include "methods/transforms/channel_transform.h"
-#include "ops/activation_scheme.h"
 #include "pipeline/recipe_file.h"
 #include "support/scratch.h"
 
@@ -61,9 +60,9 @@ TEST(Recipe, TellsWhatItNeedsToKnow) {
   r.with = {"smooth"};
   EXPECT_THROW(r.needs(), Error);
   r.with.clear();
-  r.activations = "int8";
+  r.activations = ActivationScheme::parse("int8");
   EXPECT_FALSE(r.needs().any());
-  r.activations = "int8:static";
+  r.activations = ActivationScheme::parse("int8:static");
   EXPECT_TRUE(r.needs().maxima && !r.needs().histogram);
   r.range = "entropy";
   EXPECT_TRUE(r.needs().histogram);
@@ -98,9 +97,7 @@ TEST(RecipeFile, PresetsNameTypesSolversAndTransformsThatThereAre) {
     EXPECT_NO_THROW(format_of(t.gguf_type.empty() ? "q4_k" : t.gguf_type)) << p.name;
     for (const std::string& word : t.recipe.with)
       EXPECT_TRUE(RotationWord::parse(word) || find_channel_transform(word) != nullptr) << word;
-    if (!t.recipe.activations.empty()) {
-      EXPECT_EQ(ActivationScheme::parse(t.recipe.activations).to_string(), t.recipe.activations);
-    }
+    EXPECT_EQ(t.recipe.activations ? t.recipe.activations->to_string() : "", p.activations) << p.name;
     EXPECT_NO_THROW(t.recipe.needs()) << p.name;
   }
   EXPECT_EQ(read_recipe("gptq").recipe.options.passes, 0);
@@ -113,7 +110,7 @@ TEST(RecipeFile, ReadsWhatItWrites) {
   t.recipe.with = {"awq"};
   t.recipe.options = {.damping = 0.02, .passes = 3, .act_order = true, .static_groups = true};
   t.recipe.overrides = {{"lm_head", "int8:channel"}, {"*norm*", "keep"}};
-  t.recipe.activations = "int8:static";
+  t.recipe.activations = ActivationScheme::parse("int8:static");
   t.recipe.activations_keep = {"*ffn_down"};
   t.recipe.range = "std=6";
   t.calibration = {"wiki.txt", 64, 256, 7};
@@ -149,6 +146,23 @@ TEST(RecipeFile, RefusesWhatItDoesNotKnow) {
     }
   }
   EXPECT_THROW(read_recipe("gtpq"), Error);
+}
+
+TEST(RecipeFile, AnActivationWordIsReadWithTheFile) {
+  const test::Scratch scratch;
+  const std::string path = scratch.file("recipe.json");
+  std::ofstream(path) << R"({"type": "q8_0", "activations": "int8:asym:static"})";
+  const Recipe r = read_recipe(path).recipe;
+  EXPECT_TRUE(r.static_ranges());
+  EXPECT_NE(r.to_string().find("activations=int8:static:asym"), std::string::npos) << "one spelling";
+  std::ofstream(path) << R"({"type": "q8_0", "activations": "int9"})";
+  try {
+    read_recipe(path);
+    ADD_FAILURE() << "int9 was accepted";
+  } catch (const Error& e) {
+    EXPECT_NE(std::string(e.what()).find(path + ": 'int9'"), std::string::npos) << e.what();
+    EXPECT_NE(std::string(e.hint()).find("int2 to int8; integer-only"), std::string::npos) << e.hint();
+  }
 }
 
 TEST(RecipeFile, NamesTheKeyWhoseValueIsOfAnotherKind) {
