@@ -67,7 +67,8 @@ struct Q4_0 {
   static Params fit(const float* x, const float* importance);
   template <class L>
   static void fit_lanes(const fitting::LaneInput<L>& in, Params* out) noexcept {
-    Params::fit_lanes(in, {{-8, 7, 11}, 5.5f, 9.0f, 0.125f, 2, 2}, out);
+    static constexpr float starts[] = {8.1875f, 7.1875f, 8.6875f, 7.8125f, 6.5f, 9.0625f, 8.4375f, 6.875f};
+    Params::fit_lanes(in, {{-8, 7, 11}, starts, 8}, out);
   }
   static Code round(float x, const Params& p, int) { return p.round(x, -8, 7); }
   static float value(Code c, const Params& p, int) { return static_cast<float>(c - 8) * p.d; }
@@ -146,7 +147,10 @@ struct Q5_0 {
   static Params fit(const float* x, const float* importance);
   template <class L>
   static void fit_lanes(const fitting::LaneInput<L>& in, Params* out) noexcept {
-    Params::fit_lanes(in, {{-16, 15, 10}, 12.0f, 17.0f, 0.125f, 2, 2}, out);
+    static constexpr float starts[] = {12.5f,  12.75f, 13,     13.25f, 13.5f,  13.75f, 14,
+                                       14.25f, 14.5f,  14.75f, 15,     15.25f, 15.5f,  15.75f,
+                                       16,     16.25f, 16.5f,  16.75f, 17};
+    Params::fit_lanes(in, {{-16, 15, 10}, starts, 19}, out);
   }
   static Code round(float x, const Params& p, int) { return p.round(x, -16, 15); }
   static float value(Code c, const Params& p, int) { return static_cast<float>(c - 16) * p.d; }
@@ -218,7 +222,10 @@ struct Q8_0 {
   static Params fit(const float* x, const float* importance);
   template <class L>
   static void fit_lanes(const fitting::LaneInput<L>& in, Params* out) noexcept {
-    Params::fit_lanes(in, {{-127, 127, 7}, 119.0f, 128.0f, 0.125f, 2, 4}, out);
+    // Whole numbers, which leave the extreme weight as it is.
+    static constexpr float starts[] = {112, 113, 114, 115, 116, 117, 118, 119,
+                                       120, 121, 122, 123, 124, 125, 126, 127};
+    Params::fit_lanes(in, {{-127, 127, 7}, starts, 16}, out);
   }
   static Code round(float x, const Params& p, int) { return p.round(x, -127, 127); }
   static float value(Code c, const Params& p, int) { return static_cast<float>(c - 127) * p.d; }

@@ -6,12 +6,11 @@
 
 namespace nibble::fitting {
 
-/// Where to look: scales reach / t for t in [from, to] in steps; then how often the best is polished, and how
-/// many f16 numbers on each side of it are compared.
+/// Where to look: with the extreme weight at each of `starts`, each judged after a least-squares step.
 struct ScalePlan {
   CodeGrid grid;
-  float from, to, step;
-  int polish, neighbours;
+  const float* starts;
+  int count;
 };
 
 /// The best scale of each block so far.
@@ -32,6 +31,12 @@ class BestScale {
   /// Alternates nearest codes and best scales.
   void polish(int times) noexcept {
     for (int k = 0; k < times; ++k) offer(block_.at(inverse_of<L>(best_d_)));
+  }
+  /// The nearest f16 number; among subnormal ones, which stand far apart, the best around it.
+  I stored() const noexcept {
+    const I nearest = stored_f16<L>(best_d_ * block_.unit());
+    const auto subnormal = (nearest & 0x7fff) < L::splat_int(0x0400);
+    return L::any(subnormal) ? (subnormal ? stored(2) : nearest) : nearest;
   }
   /// The best of the f16 numbers around it, so many on each side.
   I stored(int neighbours) const noexcept {
@@ -61,11 +66,12 @@ typename L::I best_f16_scale(const Block& block, const ScalePlan& plan) noexcept
   BestScale<L, Block> best(block);
   const float safe =
       static_cast<float>(-plan.grid.low < plan.grid.high ? -plan.grid.low : plan.grid.high) + 0.49f;
-  for (float t = plan.from; t <= plan.to; t += plan.step) {
+  for (int i = 0; i < plan.count; ++i) {
+    const float t = plan.starts[i];
     best.offer(t < safe ? block.inside(L::splat(t)) : block.at(L::splat(t)));
   }
-  best.polish(plan.polish);
-  return best.stored(plan.neighbours);
+  best.polish(1);
+  return best.stored();
 }
 
 /// f16 scales of L::width blocks of N weights.
