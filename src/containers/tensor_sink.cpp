@@ -3,8 +3,10 @@
 #include <fcntl.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
@@ -40,9 +42,29 @@ class Descriptor {
   int fd_;
 };
 
-void write_all(int fd, uint64_t at, std::span<const std::byte> bytes, const std::string& path) {
+enum class Cache { keep, drop };
+
+/// Outputs from this size on leave the page cache as they reach the disk, which they have to before they get
+/// their name: fresh pages for gigabytes cost more time than the copy, most of all in a virtual machine.
+constexpr uint64_t drop_from = uint64_t{256} << 20;
+
+ssize_t write_some(int fd, uint64_t at, std::span<const std::byte> bytes, Cache cache) {
+  constexpr int dont_cache = 0x80;  // RWF_DONTCACHE of Linux 6.14; systems and file systems may refuse it
+  static std::atomic<bool> refused = false;
+  const auto offset = static_cast<off_t>(at);
+  if (cache == Cache::drop && !refused) {
+    const iovec all{const_cast<std::byte*>(bytes.data()), bytes.size()};
+    const ssize_t n = pwritev2(fd, &all, 1, offset, dont_cache);
+    if (n >= 0 || (errno != EOPNOTSUPP && errno != EINVAL && errno != ENOSYS)) return n;
+    refused = true;
+  }
+  return pwrite(fd, bytes.data(), bytes.size(), offset);
+}
+
+void write_all(int fd, uint64_t at, std::span<const std::byte> bytes, const std::string& path,
+               Cache cache = Cache::keep) {
   while (!bytes.empty()) {
-    const ssize_t n = pwrite(fd, bytes.data(), bytes.size(), static_cast<off_t>(at));
+    const ssize_t n = write_some(fd, at, bytes, cache);
     if (n < 0 && errno == EINTR) continue;
     if (n <= 0) io_error("write", path, n < 0 ? errno : ENOSPC);
     bytes = bytes.subspan(static_cast<size_t>(n));
@@ -103,6 +125,7 @@ struct TensorSink::State {
   std::vector<Descriptor> files;
   bool resumed = false;
   bool active = true;
+  Cache cache = Cache::keep;
 
   void check_targets() const {
     for (const OutputPlan::File& f : plan.files) {
@@ -174,6 +197,7 @@ struct TensorSink::State {
 TensorSink::TensorSink(OutputPlan plan, Start start) : state_(std::make_unique<State>()) {
   State& s = *state_;
   s.plan = std::move(plan);
+  s.cache = s.plan.total_bytes() >= drop_from ? Cache::drop : Cache::keep;
   s.check_targets();
   if (start == Start::resume) s.take_back_finished();
   s.open_files();
@@ -191,7 +215,8 @@ const OutputPlan& TensorSink::plan() const noexcept { return state_->plan; }
 
 void TensorSink::write(size_t tensor, size_t plane, uint64_t offset, std::span<const std::byte> bytes) {
   const auto& p = state_->place(tensor, plane, offset, bytes.size());
-  write_all(state_->files[p.file].get(), p.offset + offset, bytes, partial(state_->plan.files[p.file].path));
+  write_all(state_->files[p.file].get(), p.offset + offset, bytes, partial(state_->plan.files[p.file].path),
+            state_->cache);
 }
 
 void TensorSink::read(size_t tensor, size_t plane, uint64_t offset, std::span<std::byte> bytes) const {

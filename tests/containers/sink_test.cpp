@@ -226,6 +226,31 @@ TEST(Sink, ThreadsMayWriteTogether) {
   m.expect_in(open_tensor_file(dir / "m.gguf"));
 }
 
+// Pages are dropped from the cache then, those that two pieces share as well.
+TEST(Sink, LargeOutputsHoldWhatIsWritten) {
+  const TempFolder dir;
+  const Shape shape{1 << 10, 1 << 18};
+  TensorSink sink(
+      plan_gguf(dir / "m.gguf", std::vector<PlannedTensor>{{"x", shape, nullptr, DType::i8}}, {}));
+  ASSERT_GE(sink.plan().total_bytes(), size_t{256} << 20);
+  constexpr size_t piece = 70001;
+  Rng rng(5);
+  std::vector<std::byte> bytes(piece * 20);
+  for (std::byte& b : bytes) b = static_cast<std::byte>(rng.next());
+  const auto write = [&](size_t from) {
+    for (size_t i = from; i < 20; i += 2)
+      sink.write(0, 0, i * piece, std::span(bytes).subspan(i * piece, piece));
+    sink.sync();
+  };
+  std::jthread even(write, 0);
+  write(1);
+  even.join();
+  std::vector<std::byte> back(bytes.size());
+  sink.read(0, 0, 0, back);
+  EXPECT_TRUE(back == bytes);
+  sink.discard();
+}
+
 TEST(Sink, ResumesWhereAnEarlierRunStopped) {
   const TempFolder dir;
   const Model m = small_model();
