@@ -45,8 +45,9 @@ void resize_in_huge_pages(std::vector<T>& v, size_t n) {
   v.resize(n);
 }
 
-/// An array of zeros in large pages, each of which is cleared by whichever thread uses it first: a vector's
-/// are cleared, and then filled with zeros once more, by the one thread that makes it.
+/// An array of zeros in large pages (a copy is the same array), each of which is cleared by whichever thread
+/// uses it first: a vector's are cleared, and then filled with zeros once more, by the one thread that makes
+/// it.
 template <class T>
 class LargeArray {
  public:

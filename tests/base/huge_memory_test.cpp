@@ -49,6 +49,16 @@ TEST(HugeMemory, AddressSanitizerSeesWhereAPartEnds) {
   EXPECT_DEATH(array[3] = 1, "heap-buffer-overflow");
 }
 
+TEST(LargeArray, IsZerosAndSharesWhatItsCopiesWrite) {
+  const LargeArray<double> none;
+  EXPECT_EQ(none.size(), 0u);
+  const LargeArray<double> x(300'000);
+  ASSERT_EQ(x.size(), 300'000u);
+  for (size_t i = 0; i < x.size(); ++i) ASSERT_EQ(x[i], 0.0) << i;
+  x[299'999] = 7;
+  EXPECT_EQ(x.data()[299'999], 7);
+}
+
 TEST(HugeMemory, TheSystemSaysWhatIsThere) { EXPECT_GT(available_memory(), size_t{1} << 20); }
 
 }  // namespace

@@ -138,5 +138,42 @@ TEST_F(Elementwise, NormsAgreeWithDoublePrecision) {
   }
 }
 
+TEST_F(Elementwise, ColumnsAreSummedUpInDoubleAndTheirEndsFound) {
+  for (const int64_t n : {1, 15, 31, 32, 33, 64, 77}) {
+    for (const int64_t rows : {0, 1, 5, 40}) {
+      const int64_t stride = n + 3;
+      std::vector<float> x = numbers(static_cast<size_t>(rows * stride + n), 3);
+      for (float& v : x) v = std::isinf(v) ? 1e20f : v;
+      // What was seen before, and sums as bits of floats so that all levels can be compared.
+      const std::vector<float> flat = everywhere([&] {
+        std::vector<double> sum(static_cast<size_t>(n), 0.25), sum2(static_cast<size_t>(n), 0.5);
+        std::vector<float> low(static_cast<size_t>(n), -0.5f), high(static_cast<size_t>(n), 0.5f);
+        see_columns({x.data(), rows, stride, n, sum.data(), sum2.data(), low.data(), high.data()});
+        std::vector<float> out;
+        for (int64_t c = 0; c < n; ++c) {
+          const auto at = static_cast<size_t>(c);
+          double s = 0.25, s2 = 0.5;
+          float least = -0.5f, most = 0.5f;
+          for (int64_t r = 0; r < rows; ++r) {
+            const float v = x[static_cast<size_t>(r * stride + c)];
+            s += v;
+            s2 += double{v} * v;
+            if (v < least) least = v;
+            if (v > most) most = v;
+          }
+          EXPECT_TRUE(sum[at] == s || std::isnan(s)) << c;
+          EXPECT_TRUE(sum2[at] == s2 || std::isnan(s2)) << c;
+          EXPECT_EQ(std::isnan(sum[at]), std::isnan(s)) << c;
+          EXPECT_EQ(low[at], least) << c;
+          EXPECT_EQ(high[at], most) << c;
+          out.push_back(static_cast<float>(sum[at]));
+        }
+        return out;
+      });
+      EXPECT_EQ(flat.size(), static_cast<size_t>(n));
+    }
+  }
+}
+
 }  // namespace
 }  // namespace nibble

@@ -191,6 +191,31 @@ TEST(SubtractProducts, SameBitsAtEveryLevel) {
   }
 }
 
+TEST(FusedSums, AreWithinARoundingOfTheExactOnes) {
+  const int64_t m = 11, t = 37, d = 83;
+  const auto p = gaussian(m * t, 1), v = gaussian(t * d, 2), start = gaussian(m * d, 3);
+  const std::vector<double> px(p.begin(), p.end()), vx(v.begin(), v.end()), sx(start.begin(), start.end());
+  for (const IsaLevel level : isa_levels()) {
+    const CpuKernels& k = cpu_kernels(level);
+    std::vector<float> y(start);
+    k.fused_sums.weighted_sum({p.data(), m, t, v.data(), t, d, d, y.data(), d});
+    std::vector<double> a(sx);
+    k.fused_sums.subtract_products({a.data(), m, d, px.data(), t, vx.data(), d, d, t});
+    for (int64_t i = 0; i < m; ++i) {
+      for (int64_t j = 0; j < d; ++j) {
+        double sum = 0, magnitude = std::fabs(sx[size_t(i * d + j)]);
+        for (int64_t c = 0; c < t; ++c) {
+          sum += px[size_t(i * t + c)] * vx[size_t(c * d + j)];
+          magnitude += std::fabs(px[size_t(i * t + c)] * vx[size_t(c * d + j)]);
+        }
+        const auto at = size_t(i * d + j);
+        ASSERT_NEAR(double{y[at]}, sx[at] + sum, double(t) * 0x1p-24 * magnitude) << isa_name(level);
+        ASSERT_NEAR(a[at], sx[at] - sum, double(2 * t) * 0x1p-53 * magnitude) << isa_name(level);
+      }
+    }
+  }
+}
+
 TEST(Isa, EnvironmentLowersTheLevel) {
   // Runs in a new process, where the level has not been read yet.
   testing::FLAGS_gtest_death_test_style = "threadsafe";
