@@ -10,13 +10,15 @@ namespace nibble {
 // point (e4m3fn, e5m2) and OCP microscaling v1.0 (e8m0, e2m1).
 
 inline float f16_to_f32(uint16_t h) noexcept {
-  const uint32_t sign = static_cast<uint32_t>(h & 0x8000u) << 16;
-  // Shifting the fields into place leaves an exponent that is 112 too small; the product mends it for normal
-  // and subnormal numbers alike.
-  const float scaled = std::bit_cast<float>(static_cast<uint32_t>(h & 0x7fffu) << 13) * 0x1p112f;
-  uint32_t bits = std::bit_cast<uint32_t>(scaled);
-  bits |= scaled >= 65536.0f ? 0x7f800000u : 0u;  // infinity and NaN keep an all-ones exponent
-  return std::bit_cast<float>(bits | sign);
+  // Whole numbers with a sign, and both results: loops over this can be vectorized. No float is subnormal on
+  // the way, which processors are slow with.
+  const int32_t magnitude = h & 0x7fff, shifted = magnitude << 13;
+  // The exponent's bias is 112 larger; infinity and NaN keep an all-ones exponent.
+  const int32_t normal = shifted + (112 << 23) + (magnitude >= 0x7c00 ? 112 << 23 : 0);
+  // Below 2^-14 the fraction stands alone, as if 1 had been taken from it.
+  const float small = std::bit_cast<float>(shifted + (113 << 23)) - 0x1p-14f;
+  const int32_t bits = magnitude < 0x0400 ? std::bit_cast<int32_t>(small) : normal;
+  return std::bit_cast<float>(static_cast<uint32_t>(bits) | static_cast<uint32_t>(h & 0x8000) << 16);
 }
 
 inline uint16_t f32_to_f16(float x) noexcept {

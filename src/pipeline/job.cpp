@@ -4,6 +4,7 @@
 #include <cmath>
 #include <numeric>
 
+#include "base/finite.h"
 #include "base/hash.h"
 #include "base/interrupt.h"
 #include "model/activation_note.h"
@@ -15,6 +16,8 @@ namespace nibble {
 namespace {
 
 constexpr int64_t window_weights = int64_t{1} << 19;
+/// What is read and rounded at once where a solver gains nothing by more: it stays in the second-level cache.
+constexpr int64_t piece_weights = int64_t{1} << 16;
 constexpr size_t copy_chunk = size_t{4} << 20;
 
 /// A run of bytes in one plane of the output.
@@ -47,11 +50,16 @@ struct Target {
   }
 };
 
+/// About so many weights, in rows that end on a block border.
+int64_t rows_of(const Format& format, const Shape& shape, int64_t weights) {
+  const int64_t cols = std::max<int64_t>(1, shape.cols());
+  const int64_t block = format.block(shape);
+  const int64_t step = block / std::gcd(block, cols);  // fewest rows that do
+  return std::max(step, weights / cols / step * step);
+}
+
 void require_finite(std::span<const float> x, const ExportTensor& t, int64_t row) {
-  // One sum tells: NaN and infinity survive a product with zero.
-  float probe = 0;
-  for (const float v : x) probe += v * 0.0f;
-  if (probe == 0.0f) return;
+  if (all_finite(x.data(), x.size())) return;
   for (size_t i = 0; i < x.size(); ++i) {
     if (std::isfinite(x[i])) continue;
     throw Error(
@@ -143,22 +151,36 @@ class Job {
       }
       return hasher.hex();
     }
-    const Format& format = *t.tensor->format;
-    std::vector<float> x(static_cast<size_t>(task.rows * t.tensor->shape.cols()));
-    read_window(plan_.file, solving_, *t.tensor, task.row, x);
-    require_f16_range(x, *t.tensor);
     std::vector<std::vector<std::byte>> bytes(t.planes.size());
-    std::vector<std::byte*> at(t.planes.size());
-    for (size_t p = 0; p < t.planes.size(); ++p) at[p] = const_cast<std::byte*>(t.whole[p].data());
-    for (const Range& r : task.ranges) {
-      bytes[r.plane].resize(r.bytes);
-      at[r.plane] = bytes[r.plane].data();
-    }
+    for (const Range& r : task.ranges) bytes[r.plane].resize(r.bytes);
     const Solving::How& how = t.how[static_cast<size_t>(task.row / t.rows_each)];
-    const int64_t first = task.row * t.tensor->shape.cols() / format.block(t.tensor->shape);
-    how.solver->solve({format, t.tensor->shape, t.planes, first, x, how.stats, at}, how.prepared);
+    const int64_t most =
+        how.solver->needs().hessian ? task.rows : rows_of(*t.tensor->format, t.tensor->shape, piece_weights);
+    // Not cleared: a window is read into it first.
+    const std::unique_ptr<float[]> memory(
+        new float[static_cast<size_t>(std::min(most, task.rows) * t.tensor->shape.cols())]);
+    for (int64_t row = 0; row < task.rows; row += most)
+      round_rows(t, task, row, std::min(most, task.rows - row), memory.get(), how, bytes);
     for (const Range& r : task.ranges) emit(task, r, bytes[r.plane], hasher);
     return hasher.hex();
+  }
+
+  /// Rows [row, row + rows) of a task, read to `memory`, into its planes.
+  void round_rows(const Target& t, const Task& task, int64_t row, int64_t rows, float* memory,
+                  const Solving::How& how, std::vector<std::vector<std::byte>>& bytes) const {
+    const Format& format = *t.tensor->format;
+    const int64_t cols = t.tensor->shape.cols(), block = format.block(t.tensor->shape);
+    const std::span<float> x(memory, static_cast<size_t>(rows * cols));
+    read_window(plan_.file, solving_, *t.tensor, task.row + row, x);
+    require_f16_range(x, *t.tensor);
+    const int64_t first = (task.row + row) * cols / block;
+    const auto skip = static_cast<size_t>(first - task.row * cols / block);
+    std::vector<std::byte*> at(t.planes.size());
+    for (size_t p = 0; p < t.planes.size(); ++p) {
+      at[p] = t.planes[p].block_bytes == 0 ? const_cast<std::byte*>(t.whole[p].data())
+                                           : bytes[p].data() + skip * t.planes[p].block_bytes;
+    }
+    how.solver->solve({format, t.tensor->shape, t.planes, first, x, how.stats, at}, how.prepared);
   }
 
   /// Whether the output already holds what the journal vouches for.
@@ -327,10 +349,7 @@ class Job {
 }  // namespace
 
 int64_t window_rows(const Format& format, const Shape& shape) {
-  const int64_t cols = std::max<int64_t>(1, shape.cols());
-  const int64_t block = format.block(shape);
-  const int64_t step = block / std::gcd(block, cols);  // fewest rows that end on a block border
-  return std::max(step, window_weights / cols / step * step);
+  return rows_of(format, shape, window_weights);
 }
 
 void require_room(const QuantizationPlan& plan, const JobOptions& options, int threads) {

@@ -9,6 +9,8 @@
 #include "kernels/cpu/generic.inc"
 #define ENCODE_TABLE encode_neon
 #include "kernels/cpu/encode.inc"
+#define WIDEN_TABLE widen_neon
+#include "kernels/cpu/widen.inc"
 #include "kernels/cpu/int8.inc"
 
 namespace nibble {

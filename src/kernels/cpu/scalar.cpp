@@ -7,6 +7,8 @@
 #include "kernels/cpu/generic.inc"
 #define ENCODE_TABLE encode_scalar
 #include "kernels/cpu/encode.inc"
+#define WIDEN_TABLE widen_scalar
+#include "kernels/cpu/widen.inc"
 #include "kernels/cpu/int8.inc"
 
 namespace nibble {

@@ -1,0 +1,47 @@
+// Every number of 16 bits becomes the float it stands for, at every level, address and length.
+#include "kernels/widen.h"
+
+#include <gtest/gtest.h>
+
+#include <bit>
+#include <cstring>
+#include <vector>
+
+#include "base/half.h"
+#include "kernels/isa.h"
+
+namespace nibble {
+namespace {
+
+class Widen : public testing::TestWithParam<IsaLevel> {
+ protected:
+  void SetUp() override { set_isa_level(GetParam()); }
+  void TearDown() override { set_isa_level(isa_levels().back()); }
+};
+
+TEST_P(Widen, GivesTheBitsOfEachNumber) {
+  constexpr int64_t n = 65536;
+  std::vector<uint16_t> numbers(n);
+  for (int64_t i = 0; i < n; ++i) numbers[static_cast<size_t>(i)] = static_cast<uint16_t>(i * 40503);
+  std::vector<std::byte> in(2 * n + 1);
+  for (const size_t shift : {0, 1}) {
+    std::memcpy(in.data() + shift, numbers.data(), 2 * n);
+    for (const int64_t length : {n, int64_t{77}, int64_t{32}, int64_t{1}, int64_t{0}}) {
+      std::vector<float> f16(n + 1, -1), bf16(n + 1, -1);
+      widen_f16(in.data() + shift, f16.data(), length);
+      widen_bf16(in.data() + shift, bf16.data(), length);
+      for (size_t i = 0; i < static_cast<size_t>(length); ++i) {
+        ASSERT_EQ(std::bit_cast<uint32_t>(f16[i]), std::bit_cast<uint32_t>(f16_to_f32(numbers[i]))) << i;
+        ASSERT_EQ(std::bit_cast<uint32_t>(bf16[i]), std::bit_cast<uint32_t>(bf16_to_f32(numbers[i]))) << i;
+      }
+      EXPECT_EQ(f16[static_cast<size_t>(length)], -1);
+      EXPECT_EQ(bf16[static_cast<size_t>(length)], -1);
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Levels, Widen, testing::ValuesIn(isa_levels()),
+                         [](const auto& param_info) { return std::string(isa_name(param_info.param)); });
+
+}  // namespace
+}  // namespace nibble
