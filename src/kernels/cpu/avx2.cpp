@@ -13,8 +13,8 @@
 #define ENCODE_TABLE encode_avx2
 #include "kernels/cpu/encode.inc"
 #define WIDEN_TABLE widen_avx2
-#include "kernels/cpu/widen.inc"
 #include "kernels/cpu/int8.inc"
+#include "kernels/cpu/widen.inc"
 // What follows uses what stands above.
 #include "kernels/cpu/codes256.inc"
 #include "kernels/cpu/rounded256.inc"

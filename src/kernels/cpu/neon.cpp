@@ -10,8 +10,8 @@
 #define ENCODE_TABLE encode_neon
 #include "kernels/cpu/encode.inc"
 #define WIDEN_TABLE widen_neon
-#include "kernels/cpu/widen.inc"
 #include "kernels/cpu/int8.inc"
+#include "kernels/cpu/widen.inc"
 
 namespace nibble {
 namespace {

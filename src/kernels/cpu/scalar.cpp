@@ -8,8 +8,8 @@
 #define ENCODE_TABLE encode_scalar
 #include "kernels/cpu/encode.inc"
 #define WIDEN_TABLE widen_scalar
-#include "kernels/cpu/widen.inc"
 #include "kernels/cpu/int8.inc"
+#include "kernels/cpu/widen.inc"
 
 namespace nibble {
 namespace {
