@@ -43,6 +43,15 @@ struct KAffine {
     const int j = i / (256 / Count);
     return static_cast<Code>(std::nearbyint(std::clamp((x + offset[j]) * inverse[j], 0.0f, top)));
   }
+  /// All 256, by loops that the compiler makes vectors of.
+  void round_all(const float* x, float top, Code* codes) const noexcept {
+    constexpr int n = 256 / Count;
+    for (int j = 0; j < Count; ++j) {
+      const float add = offset[j], by = inverse[j];
+      for (int i = j * n; i < j * n + n; ++i)
+        codes[i] = static_cast<Code>(std::nearbyint(std::clamp((x[i] + add) * by, 0.0f, top)));
+    }
+  }
   float value(Code c, int i) const noexcept {
     const int j = i / (256 / Count);
     return scale[j] * static_cast<float>(c) - offset[j];
@@ -95,14 +104,16 @@ struct Q2_K {
     return Params::fitted<L>({3, 15, starts, 12, 1}, x, importance, true);
   }
   static Code round(float x, const Params& p, int i) { return p.round(x, i, 3); }
+  static void round_all(const float* x, const Params& p, Code* codes) { p.round_all(x, 3, codes); }
   static float value(Code c, const Params& p, int i) { return p.value(c, i); }
   static void pack(const Code* codes, const Params& p, Block& b) {
     b.d = p.d;
     b.dmin = p.dmin;
     for (int j = 0; j < 16; ++j) b.scales[j] = static_cast<uint8_t>(p.scale_code[j] | p.offset_code[j] << 4);
-    for (int i = 0; i < 64; ++i) {
-      const Code* c = codes + i / 32 * 128 + i % 32;
-      b.q[i] = static_cast<uint8_t>(c[0] | c[32] << 2 | c[64] << 4 | c[96] << 6);
+    for (int h = 0; h < 2; ++h) {
+      const Code* c = codes + 128 * h;
+      for (int k = 0; k < 32; ++k)
+        b.q[32 * h + k] = static_cast<uint8_t>(c[k] | c[k + 32] << 2 | c[k + 64] << 4 | c[k + 96] << 6);
     }
   }
   static void decode(const Block& b, float* out) {
@@ -143,14 +154,15 @@ struct Q4_K {
     return Params::fitted<L>({15, 63, starts, 16, 2}, x, importance, false);
   }
   static Code round(float x, const Params& p, int i) { return p.round(x, i, 15); }
+  static void round_all(const float* x, const Params& p, Code* codes) { p.round_all(x, 15, codes); }
   static float value(Code c, const Params& p, int i) { return p.value(c, i); }
   static void pack(const Code* codes, const Params& p, Block& b) {
     b.d = p.d;
     b.dmin = p.dmin;
     b.scales.set(p.scale_code, p.offset_code);
-    for (int i = 0; i < 128; ++i) {
-      const Code* c = codes + i / 32 * 64 + i % 32;
-      b.q[i] = static_cast<uint8_t>(c[0] | c[32] << 4);
+    for (int h = 0; h < 4; ++h) {
+      const Code* c = codes + 64 * h;
+      for (int k = 0; k < 32; ++k) b.q[32 * h + k] = static_cast<uint8_t>(c[k] | c[k + 32] << 4);
     }
   }
   static void decode(const Block& b, float* out) {
@@ -192,14 +204,16 @@ struct Q5_K {
     return Params::fitted<L>({31, 63, starts, 14, 2}, x, importance, false);
   }
   static Code round(float x, const Params& p, int i) { return p.round(x, i, 31); }
+  static void round_all(const float* x, const Params& p, Code* codes) { p.round_all(x, 31, codes); }
   static float value(Code c, const Params& p, int i) { return p.value(c, i); }
   static void pack(const Code* codes, const Params& p, Block& b) {
     b.d = p.d;
     b.dmin = p.dmin;
     b.scales.set(p.scale_code, p.offset_code);
-    for (int i = 0; i < 128; ++i) {
-      const Code* c = codes + i / 32 * 64 + i % 32;
-      b.q[i] = static_cast<uint8_t>((c[0] & 15) | (c[32] & 15) << 4);
+    for (int h = 0; h < 4; ++h) {
+      const Code* c = codes + 64 * h;
+      for (int k = 0; k < 32; ++k)
+        b.q[32 * h + k] = static_cast<uint8_t>((c[k] & 15) | (c[k + 32] & 15) << 4);
     }
     for (int k = 0; k < 32; ++k) {
       int bits = 0;

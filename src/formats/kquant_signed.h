@@ -34,6 +34,14 @@ struct KScale {
   Code round(float x, int i, float low, float high) const noexcept {
     return static_cast<Code>(std::nearbyint(std::clamp(x * inverse[i / 16], low, high)) - low);
   }
+  /// All 256, by loops that the compiler makes vectors of.
+  void round_all(const float* x, float low, float high, Code* codes) const noexcept {
+    for (int j = 0; j < 16; ++j) {
+      const float by = inverse[j];
+      for (int i = 16 * j; i < 16 * j + 16; ++i)
+        codes[i] = static_cast<Code>(std::nearbyint(std::clamp(x[i] * by, low, high)) - low);
+    }
+  }
 };
 
 /// 3 bits, 16 blocks of 16 with signed 6-bit scales: w = scale * (q - 4), 3.4375 bits per weight.
@@ -62,6 +70,7 @@ struct Q3_K {
     return Params::fitted<L>({-4, 3}, {starts, 12, -32, 31, largest, 5}, x, importance, true);
   }
   static Code round(float x, const Params& p, int i) { return p.round(x, i, -4, 3); }
+  static void round_all(const float* x, const Params& p, Code* codes) { p.round_all(x, -4, 3, codes); }
   static float value(Code c, const Params& p, int i) { return p.scale[i / 16] * static_cast<float>(c - 4); }
   static void pack(const Code* codes, const Params& p, Block& b) {
     b.d = p.d;
@@ -70,9 +79,11 @@ struct Q3_K {
       b.scales[j % 8] |= static_cast<uint8_t>((s & 15) << (j / 8 * 4));
       b.scales[8 + j % 4] |= static_cast<uint8_t>((s >> 4) << (j / 4 * 2));
     }
-    for (int i = 0; i < 64; ++i) {
-      const Code* c = codes + i / 32 * 128 + i % 32;
-      b.q[i] = static_cast<uint8_t>((c[0] & 3) | (c[32] & 3) << 2 | (c[64] & 3) << 4 | (c[96] & 3) << 6);
+    for (int h = 0; h < 2; ++h) {
+      const Code* c = codes + 128 * h;
+      for (int k = 0; k < 32; ++k)
+        b.q[32 * h + k] = static_cast<uint8_t>((c[k] & 3) | (c[k + 32] & 3) << 2 | (c[k + 64] & 3) << 4 |
+                                               (c[k + 96] & 3) << 6);
     }
     for (int k = 0; k < 32; ++k) {
       int bits = 0;
@@ -124,17 +135,18 @@ struct Q6_K {
     return Params::fitted<L>({-32, 31}, {starts, 14, -128, 127, largest, 4}, x, importance, false);
   }
   static Code round(float x, const Params& p, int i) { return p.round(x, i, -32, 31); }
+  static void round_all(const float* x, const Params& p, Code* codes) { p.round_all(x, -32, 31, codes); }
   static float value(Code c, const Params& p, int i) { return p.scale[i / 16] * static_cast<float>(c - 32); }
   static void pack(const Code* codes, const Params& p, Block& b) {
     b.d = p.d;
     std::copy_n(p.scale_code, 16, b.scales);
-    for (int i = 0; i < 128; ++i) {
-      const Code* c = codes + i / 64 * 128 + i % 64;
-      b.low[i] = static_cast<uint8_t>((c[0] & 15) | (c[64] & 15) << 4);
-    }
-    for (int i = 0; i < 64; ++i) {
-      const Code* c = codes + i / 32 * 128 + i % 32;
-      b.high[i] = static_cast<uint8_t>(c[0] >> 4 | (c[32] >> 4) << 2 | (c[64] >> 4) << 4 | (c[96] >> 4) << 6);
+    for (int h = 0; h < 2; ++h) {
+      const Code* c = codes + 128 * h;
+      for (int k = 0; k < 64; ++k)
+        b.low[64 * h + k] = static_cast<uint8_t>((c[k] & 15) | (c[k + 64] & 15) << 4);
+      for (int k = 0; k < 32; ++k)
+        b.high[32 * h + k] = static_cast<uint8_t>(c[k] >> 4 | (c[k + 32] >> 4) << 2 | (c[k + 64] >> 4) << 4 |
+                                                  (c[k + 96] >> 4) << 6);
     }
   }
   static void decode(const Block& b, float* out) {

@@ -11,8 +11,9 @@
 // instruction sets come in: no code compiled for one machine is ever shared with another.
 //
 // L offers: width; F and I, vectors of width floats and int32 (plain numbers for width 1); splat, load,
-// store; to_float, to_int (of whole numbers); bits and floats (the same bits as the other type); any (of a
-// comparison); scale_sums, the loop over int16 weights; transpose.
+// store; least and most; to_float, to_int (of whole numbers); bits and floats (the same bits as the other
+// type); any (of a comparison); scale_sums, the loop over int16 weights; transpose, and turn, which does it
+// to rows that stand anywhere.
 
 namespace nibble::fitting {
 
@@ -50,6 +51,8 @@ struct OneLane {
   static I to_int(F v) noexcept { return static_cast<int32_t>(v); }
   static I bits(F v) noexcept { return std::bit_cast<int32_t>(v); }
   static F floats(I v) noexcept { return std::bit_cast<float>(v); }
+  static F least(F a, F b) noexcept { return b < a ? b : a; }
+  static F most(F a, F b) noexcept { return a < b ? b : a; }
   static bool any(bool mask) noexcept { return mask; }
 
   template <int N, bool Clamped>
@@ -72,6 +75,9 @@ struct OneLane {
   static void transpose(const int32_t* rows, int n, int32_t* out) noexcept {
     std::memcpy(out, rows, static_cast<size_t>(n) * sizeof *out);
   }
+  static void turn(const float* const* rows, int n, float* out) noexcept {
+    std::memcpy(out, rows[0], static_cast<size_t>(n) * sizeof *out);
+  }
 
  private:
   static int16_t product(int16_t a, int16_t b) noexcept {
@@ -85,11 +91,11 @@ typename L::F absolute(typename L::F v) noexcept {
 }
 template <class L>
 typename L::F least(typename L::F a, typename L::F b) noexcept {
-  return b < a ? b : a;
+  return L::least(a, b);
 }
 template <class L>
 typename L::F most(typename L::F a, typename L::F b) noexcept {
-  return a < b ? b : a;
+  return L::most(a, b);
 }
 /// Nearest integer, ties to even; |v| < 2^22.
 template <class L>
@@ -120,11 +126,14 @@ typename L::I stored_f16(typename L::F d) noexcept {
   const I result = magnitude < L::splat_int(0x38800000) ? small : normal;
   return ((raw >> 16) & 0x8000) | result;
 }
-/// The number that finite f16 bits stand for.
+/// The number that finite f16 bits stand for; as f16_to_f32, no float is subnormal on the way.
 template <class L>
 typename L::F f16_value(typename L::I h) noexcept {
-  const typename L::F scaled = L::floats((h & 0x7fff) << 13) * L::splat(0x1p112f);
-  return L::floats(L::bits(scaled) | ((h & 0x8000) << 16));
+  using I = typename L::I;
+  const I magnitude = h & 0x7fff, shifted = magnitude << 13;
+  const I small = L::bits(L::floats(shifted + (113 << 23)) - L::splat(0x1p-14f));
+  const I value = magnitude < L::splat_int(0x0400) ? small : shifted + (112 << 23);
+  return L::floats(value | ((h & 0x8000) << 16));
 }
 /// The f16 number `steps` places further from zero (nearer for negative steps); stops at the ends.
 template <class L>
@@ -195,27 +204,30 @@ class PlainBlock {
 
  public:
   PlainBlock(const LaneInput<L>& in, int first, const CodeGrid& grid) noexcept : grid_(grid) {
-    alignas(64) int16_t rows[L::width][N];
-    alignas(64) float unit[L::width];
-    for (int w = 0; w < L::width; ++w) {
-      const float* x = in.x[w] + first;
-      const Extreme e = extreme_of<L>(x, N);
-      unit[w] = e.positive ? -e.reach : e.reach;
-      // The magic number brings the nearest integer into the low bits.
-      const float factor = e.reach > 0 ? 32767.0f / unit[w] : 0.0f;
-      for (int i = 0; i < N; ++i) {
-        const float moved = x[i] * factor + 0x1.8p23f;
-        int32_t b;
-        std::memcpy(&b, &moved, sizeof b);
-        rows[w][i] = static_cast<int16_t>(b);
-      }
+    const float* rows[L::width];
+    for (int w = 0; w < L::width; ++w) rows[w] = in.x[w] + first;
+    alignas(64) float x[N * L::width];
+    L::turn(rows, N, x);
+    // Bits of floats order as integers do.
+    I magnitude{}, top{};
+    for (int i = 0; i < N; ++i) {
+      const I b = L::bits(L::load(x + i * L::width)), m = b & 0x7fffffff;
+      magnitude = m > magnitude ? m : magnitude;
+      top = b > top ? b : top;
     }
-    int32_t pairs[L::width][N / 2];
-    std::memcpy(pairs, rows, sizeof pairs);
-    int32_t turned[L::width * (N / 2)];
-    L::transpose(pairs[0], N / 2, turned);
-    std::memcpy(x_, turned, sizeof x_);
-    unit_ = L::load(unit);
+    const F zero{}, least = L::splat(0x1p-125f), one = L::splat(1.0f);
+    const F reach = L::floats(magnitude) > least ? L::floats(magnitude) : zero;
+    unit_ = top == magnitude ? -reach : reach;
+    const F factor = reach > zero ? L::splat(32767.0f) / (reach > zero ? unit_ : one) : zero;
+    for (int i = 0; i < N; i += 2) {
+      // The magic number brings the nearest integer into the low bits.
+      const F magic = L::splat(0x1.8p23f);
+      const I low = L::bits(L::load(x + i * L::width) * factor + magic);
+      const I high = L::bits(L::load(x + (i + 1) * L::width) * factor + magic);
+      alignas(64) int32_t pairs[L::width];
+      L::store_int(pairs, (low & 0xffff) | (high << 16));
+      std::memcpy(x_ + i * L::width, pairs, sizeof pairs);
+    }
   }
 
   /// Block = normalized weights * unit; 0 for a block of zeros.
