@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <cmath>
+#include <future>
 #include <numeric>
 
 #include "base/finite.h"
@@ -207,7 +208,12 @@ class Job {
     step_bytes_ = steps > 0 ? std::max<uint64_t>(1, total / steps) : 0;
     progress_.start(title, total + steps * step_bytes_, "B");
     size_t resumed = 0;
-    for (const std::vector<size_t>& part : parts()) resumed += run_part(part, journal);
+    try {
+      for (const std::vector<size_t>& part : parts()) resumed += run_part(part, journal);
+    } catch (...) {
+      keep_written(journal);
+      throw;
+    }
     progress_.finish();
     return resumed;
   }
@@ -294,14 +300,37 @@ class Job {
         batch.push_back(std::move(t));
       }
       run_batch(batch);
-      output_.sync();
+      vouch(journal);
       for (const Target& t : batch) {
-        journal.record(t.tensor->name, t.hash());
+        written_.emplace_back(t.tensor->name, t.hash());
         if (t.tensor->source != nullptr) plan_.file.release(*t.tensor);
       }
-      journal.sync();
+      // The disk takes it while the next batch is rounded.
+      syncing_ = std::async(std::launch::async, [this, &journal] {
+        journal.sync();
+        output_.sync();
+      });
     }
+    vouch(journal);
+    journal.sync();
     return resumed;
+  }
+
+  /// What was finished before a failure need not be done again.
+  void keep_written(Journal& journal) noexcept {
+    try {
+      vouch(journal);
+    } catch (const std::exception&) {
+      written_.clear();
+    }
+  }
+
+  /// Waits until what was written is on disk, and says so in the journal.
+  void vouch(Journal& journal) {
+    if (!syncing_.valid()) return;
+    syncing_.get();
+    for (const auto& [tensor, hash] : written_) journal.record(tensor, hash);
+    written_.clear();
   }
 
   std::string calibrating(int64_t part) const {
@@ -343,7 +372,10 @@ class Job {
   ThreadPool& pool_;
   Progress& progress_;
   Solving solving_;
-  uint64_t step_bytes_ = 0;  ///< what a step of collecting statistics counts in the progress
+  std::vector<std::pair<std::string, std::string>>
+      written_;                ///< tensors that syncing_ is about, and their hashes
+  std::future<void> syncing_;  ///< the last to be made, the first to go
+  uint64_t step_bytes_ = 0;    ///< what a step of collecting statistics counts in the progress
 };
 
 }  // namespace
