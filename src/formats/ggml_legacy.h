@@ -30,7 +30,13 @@ struct LegacyScale {
                         LegacyScale* out) noexcept {
     uint16_t stored[L::width];
     fitting::fit_f16_scales<L, 32>(in, plan, stored);
-    for (int w = 0; w < L::width; ++w) out[w] = of(stored[w]);
+    int32_t wide[L::width];
+    for (int w = 0; w < L::width; ++w) wide[w] = stored[w];
+    const typename L::F d = fitting::f16_value<L>(L::load_int(wide));
+    float scale[L::width], inverse[L::width];
+    L::store(scale, d);
+    L::store(inverse, fitting::inverse_of<L>(d));
+    for (int w = 0; w < L::width; ++w) out[w] = {scale[w], inverse[w], stored[w]};
   }
 };
 
@@ -71,6 +77,10 @@ struct Q4_0 {
     Params::fit_lanes(in, {{-8, 7, 11}, starts, 8}, out);
   }
   static Code round(float x, const Params& p, int) { return p.round(x, -8, 7); }
+  template <class L>
+  static void round_all(const float* x, const Params& p, Code* codes) {
+    fitting::nearest_codes<L>(x, 32, 0, p.inverse, -8, 7, codes);
+  }
   static float value(Code c, const Params& p, int) { return static_cast<float>(c - 8) * p.d; }
   static void pack(const Code* codes, const Params& p, Block& b) {
     b.d = p.stored;
@@ -153,6 +163,10 @@ struct Q5_0 {
     Params::fit_lanes(in, {{-16, 15, 10}, starts, 19}, out);
   }
   static Code round(float x, const Params& p, int) { return p.round(x, -16, 15); }
+  template <class L>
+  static void round_all(const float* x, const Params& p, Code* codes) {
+    fitting::nearest_codes<L>(x, 32, 0, p.inverse, -16, 15, codes);
+  }
   static float value(Code c, const Params& p, int) { return static_cast<float>(c - 16) * p.d; }
   static void pack(const Code* codes, const Params& p, Block& b) {
     b.d = p.stored;
@@ -223,11 +237,14 @@ struct Q8_0 {
   template <class L>
   static void fit_lanes(const fitting::LaneInput<L>& in, Params* out) noexcept {
     // Whole numbers, which leave the extreme weight as it is.
-    static constexpr float starts[] = {112, 113, 114, 115, 116, 117, 118, 119,
-                                       120, 121, 122, 123, 124, 125, 126, 127};
-    Params::fit_lanes(in, {{-127, 127, 7}, starts, 16}, out);
+    static constexpr float starts[] = {115, 116, 117, 118, 119, 120, 121, 122, 123, 124, 125, 126, 127};
+    Params::fit_lanes(in, {{-127, 127, 7}, starts, 13}, out);
   }
   static Code round(float x, const Params& p, int) { return p.round(x, -127, 127); }
+  template <class L>
+  static void round_all(const float* x, const Params& p, Code* codes) {
+    fitting::nearest_codes<L>(x, 32, 0, p.inverse, -127, 127, codes);
+  }
   static float value(Code c, const Params& p, int) { return static_cast<float>(c - 127) * p.d; }
   static void pack(const Code* codes, const Params& p, Block& b) {
     b.d = p.stored;

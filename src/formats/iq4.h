@@ -130,7 +130,9 @@ struct IQ4_XS {
     static constexpr int8_t largest[] = {-32, -31, -30, -29, -28};
     const fitting::ScaleSuperPlan plan{Iq4Grid::starts<L>(), Iq4Grid::start_count, -32, 31, largest, 5};
     const fitting::SuperBlock<Lanes, 32, 8> block(x, importance, false);
-    const auto found = fitting::ScaleSuperSearch<Lanes, 32, 8, Iq4Grid>(block, {}, plan).run();
+    const auto found = importance == nullptr
+                           ? fitting::ScaleSuperSearch<Lanes, 32, 8, Iq4Grid, true>(block, {}, plan).run()
+                           : fitting::ScaleSuperSearch<Lanes, 32, 8, Iq4Grid>(block, {}, plan).run();
     Params p;
     p.d = found.d;
     const float d = fitting::f16_float<Lanes>(found.d);

@@ -25,7 +25,10 @@ struct KAffine {
                         bool plain) noexcept {
     using Lanes = typename L::template UpTo<Count>;
     const fitting::SuperBlock<Lanes, 256 / Count, Count> block(x, importance, plain);
-    const auto found = fitting::AffineSuperSearch<Lanes, 256 / Count, Count>(block, plan).run();
+    constexpr int n = 256 / Count;
+    const auto found = importance == nullptr && !plain
+                           ? fitting::AffineSuperSearch<Lanes, n, Count, true>(block, plan).run()
+                           : fitting::AffineSuperSearch<Lanes, n, Count>(block, plan).run();
     KAffine p;
     p.d = found.d;
     p.dmin = found.dmin;
@@ -43,14 +46,11 @@ struct KAffine {
     const int j = i / (256 / Count);
     return static_cast<Code>(std::nearbyint(std::clamp((x + offset[j]) * inverse[j], 0.0f, top)));
   }
-  /// All 256, by loops that the compiler makes vectors of.
-  void round_all(const float* x, float top, Code* codes) const noexcept {
+  template <class L>
+  void round_all(const float* x, int top, Code* codes) const noexcept {
     constexpr int n = 256 / Count;
-    for (int j = 0; j < Count; ++j) {
-      const float add = offset[j], by = inverse[j];
-      for (int i = j * n; i < j * n + n; ++i)
-        codes[i] = static_cast<Code>(std::nearbyint(std::clamp((x[i] + add) * by, 0.0f, top)));
-    }
+    for (int j = 0; j < Count; ++j)
+      fitting::nearest_codes<L>(x + j * n, n, offset[j], inverse[j], 0, top, codes + j * n);
   }
   float value(Code c, int i) const noexcept {
     const int j = i / (256 / Count);
@@ -104,7 +104,10 @@ struct Q2_K {
     return Params::fitted<L>({3, 15, starts, 12, 1}, x, importance, true);
   }
   static Code round(float x, const Params& p, int i) { return p.round(x, i, 3); }
-  static void round_all(const float* x, const Params& p, Code* codes) { p.round_all(x, 3, codes); }
+  template <class L>
+  static void round_all(const float* x, const Params& p, Code* codes) {
+    p.round_all<L>(x, 3, codes);
+  }
   static float value(Code c, const Params& p, int i) { return p.value(c, i); }
   static void pack(const Code* codes, const Params& p, Block& b) {
     b.d = p.d;
@@ -154,7 +157,10 @@ struct Q4_K {
     return Params::fitted<L>({15, 63, starts, 16, 2}, x, importance, false);
   }
   static Code round(float x, const Params& p, int i) { return p.round(x, i, 15); }
-  static void round_all(const float* x, const Params& p, Code* codes) { p.round_all(x, 15, codes); }
+  template <class L>
+  static void round_all(const float* x, const Params& p, Code* codes) {
+    p.round_all<L>(x, 15, codes);
+  }
   static float value(Code c, const Params& p, int i) { return p.value(c, i); }
   static void pack(const Code* codes, const Params& p, Block& b) {
     b.d = p.d;
@@ -204,7 +210,10 @@ struct Q5_K {
     return Params::fitted<L>({31, 63, starts, 14, 2}, x, importance, false);
   }
   static Code round(float x, const Params& p, int i) { return p.round(x, i, 31); }
-  static void round_all(const float* x, const Params& p, Code* codes) { p.round_all(x, 31, codes); }
+  template <class L>
+  static void round_all(const float* x, const Params& p, Code* codes) {
+    p.round_all<L>(x, 31, codes);
+  }
   static float value(Code c, const Params& p, int i) { return p.value(c, i); }
   static void pack(const Code* codes, const Params& p, Block& b) {
     b.d = p.d;

@@ -20,7 +20,10 @@ struct KScale {
                        const float* importance, bool plain) noexcept {
     using Lanes = typename L::template UpTo<16>;
     const fitting::SuperBlock<Lanes, 16, 16> block(x, importance, plain);
-    const auto found = fitting::ScaleSuperSearch<Lanes, 16, 16, fitting::Integers>(block, grid, plan).run();
+    using fitting::Integers;
+    const auto found = importance == nullptr && !plain
+                           ? fitting::ScaleSuperSearch<Lanes, 16, 16, Integers, true>(block, grid, plan).run()
+                           : fitting::ScaleSuperSearch<Lanes, 16, 16, Integers>(block, grid, plan).run();
     KScale p;
     p.d = found.d;
     const float d = fitting::f16_float<Lanes>(found.d);
@@ -34,13 +37,10 @@ struct KScale {
   Code round(float x, int i, float low, float high) const noexcept {
     return static_cast<Code>(std::nearbyint(std::clamp(x * inverse[i / 16], low, high)) - low);
   }
-  /// All 256, by loops that the compiler makes vectors of.
-  void round_all(const float* x, float low, float high, Code* codes) const noexcept {
-    for (int j = 0; j < 16; ++j) {
-      const float by = inverse[j];
-      for (int i = 16 * j; i < 16 * j + 16; ++i)
-        codes[i] = static_cast<Code>(std::nearbyint(std::clamp(x[i] * by, low, high)) - low);
-    }
+  template <class L>
+  void round_all(const float* x, int low, int high, Code* codes) const noexcept {
+    for (int j = 0; j < 16; ++j)
+      fitting::nearest_codes<L>(x + 16 * j, 16, 0, inverse[j], low, high, codes + 16 * j);
   }
 };
 
@@ -70,7 +70,10 @@ struct Q3_K {
     return Params::fitted<L>({-4, 3}, {starts, 12, -32, 31, largest, 5}, x, importance, true);
   }
   static Code round(float x, const Params& p, int i) { return p.round(x, i, -4, 3); }
-  static void round_all(const float* x, const Params& p, Code* codes) { p.round_all(x, -4, 3, codes); }
+  template <class L>
+  static void round_all(const float* x, const Params& p, Code* codes) {
+    p.round_all<L>(x, -4, 3, codes);
+  }
   static float value(Code c, const Params& p, int i) { return p.scale[i / 16] * static_cast<float>(c - 4); }
   static void pack(const Code* codes, const Params& p, Block& b) {
     b.d = p.d;
@@ -135,7 +138,10 @@ struct Q6_K {
     return Params::fitted<L>({-32, 31}, {starts, 14, -128, 127, largest, 4}, x, importance, false);
   }
   static Code round(float x, const Params& p, int i) { return p.round(x, i, -32, 31); }
-  static void round_all(const float* x, const Params& p, Code* codes) { p.round_all(x, -32, 31, codes); }
+  template <class L>
+  static void round_all(const float* x, const Params& p, Code* codes) {
+    p.round_all<L>(x, -32, 31, codes);
+  }
   static float value(Code c, const Params& p, int i) { return p.scale[i / 16] * static_cast<float>(c - 32); }
   static void pack(const Code* codes, const Params& p, Block& b) {
     b.d = p.d;

@@ -146,6 +146,22 @@ typename L::I stepped_f16(typename L::I h, int steps) noexcept {
   return (h & 0x8000) | magnitude;
 }
 
+/// Of n weights the nearest integers to (x + add) * by in [low, high], counted from low; n a multiple of 16.
+template <class L>
+void nearest_codes(const float* x, int n, float add, float by, int low, int high, int32_t* codes) noexcept {
+  using Lanes = typename L::template UpTo<16>;
+  using F = typename Lanes::F;
+  // The magic number brings the nearest integer, ties to even, into the low bits.
+  const F magic = Lanes::splat(0x1.8p23f), bottom = Lanes::splat(static_cast<float>(low)),
+          top = Lanes::splat(static_cast<float>(high));
+  const auto least_bits = Lanes::splat_int(std::bit_cast<int32_t>(0x1.8p23f) + low);
+  for (int i = 0; i < n; i += Lanes::width) {
+    const F u = (Lanes::load(x + i) + Lanes::splat(add)) * Lanes::splat(by);
+    const F v = least<Lanes>(most<Lanes>(u, bottom), top);
+    Lanes::store_int(codes + i, Lanes::bits(v + magic) - least_bits);
+  }
+}
+
 /// Where the blocks of each lane stand: N weights each, and their importance (all null: none).
 template <class L>
 struct LaneInput {

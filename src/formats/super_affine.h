@@ -35,8 +35,9 @@ struct RealAffine {
   F error{};
 };
 
-/// N weights of L::width blocks, seen from their weighted mean.
-template <class L, int N>
+/// N weights of L::width blocks, seen from their weighted mean; Even: all weigh 1, which need not be
+/// multiplied with.
+template <class L, int N, bool Even>
 class AffineBlocks {
   using F = typename L::F;
 
@@ -103,7 +104,7 @@ class AffineBlocks {
     for (int i = 0; i < N; ++i) {
       const F v = x_[i] + shift;
       const F r = v - whole<L>(least<L>(most<L>(v * inverse, F{}), high)) * scale;
-      e += w_[i] * r * r;
+      e += weigh(i, r) * r;
     }
     return e;
   }
@@ -118,7 +119,7 @@ class AffineBlocks {
     for (int i = 0; i < N; ++i) {
       const F v = x_[i] + shift;
       const F q = whole<L>(least<L>(most<L>(v * inverse, F{}), high));
-      const F wr = w_[i] * (v - q * scale), wq = w_[i] * q;
+      const F wr = weigh(i, v - q * scale), wq = weigh(i, q);
       s.rq += wr * q;
       s.r += wr;
       s.qq += wq * q;
@@ -136,7 +137,7 @@ class AffineBlocks {
     F xq{}, qq{}, q1{};
     for (int i = 0; i < N; ++i) {
       const F q = whole<L>(least<L>(most<L>(x_[i] * inverse + shift, low), high));
-      const F wq = w_[i] * q;
+      const F wq = weigh(i, q);
       xq += wq * x_[i];
       qq += wq * q;
       q1 += wq;
@@ -165,6 +166,8 @@ class AffineBlocks {
     return r;
   }
 
+  F weigh(int i, F v) const noexcept { return Even ? v : w_[i] * v; }
+
   F x_[N];
   const F* w_;
   float top_;
@@ -172,7 +175,7 @@ class AffineBlocks {
   F low_, high_, centre_, weight_, per_weight_, power_;
 };
 
-template <class L, int N, int Count>
+template <class L, int N, int Count, bool Even = false>
 class AffineSuperSearch {
   using F = typename L::F;
   static constexpr int parts = Count / L::width;
@@ -298,7 +301,7 @@ class AffineSuperSearch {
 
   const SuperBlock<L, N, Count>& s_;
   const AffinePlan& plan_;
-  AffineBlocks<L, N> blocks_[parts];
+  AffineBlocks<L, N, Even> blocks_[parts];
   RealAffine<L> real_[parts];
   Choice best_;
 };

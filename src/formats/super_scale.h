@@ -32,8 +32,8 @@ struct ScaleSuperPlan {
   int largest_count;
 };
 
-/// N weights of L::width blocks.
-template <class L, int N, class Grid>
+/// N weights of L::width blocks; Even: all weigh 1, which need not be multiplied with.
+template <class L, int N, class Grid, bool Even>
 class ScaleBlocks {
   using F = typename L::F;
 
@@ -59,7 +59,7 @@ class ScaleBlocks {
       for (int i = 0; i < N; ++i) {
         const F x = x_[i];
         const F q = grid_.template nearest<L>(x * by);
-        const F wq = w_[i] * q;
+        const F wq = weigh(i, q);
         xq += wq * x;
         qq += wq * q;
       }
@@ -80,7 +80,7 @@ class ScaleBlocks {
     F e{};
     for (int i = 0; i < N; ++i) {
       const F r = x_[i] - grid_.template nearest<L>(x_[i] * inverse) * scale;
-      e += w_[i] * r * r;
+      e += weigh(i, r) * r;
     }
     return e;
   }
@@ -91,19 +91,21 @@ class ScaleBlocks {
     slope = curvature = F{};
     for (int i = 0; i < N; ++i) {
       const F q = grid_.template nearest<L>(x_[i] * inverse);
-      const F wq = w_[i] * q;
+      const F wq = weigh(i, q);
       slope += wq * (x_[i] - q * scale);
       curvature += wq * q;
     }
   }
 
  private:
+  F weigh(int i, F v) const noexcept { return Even ? v : w_[i] * v; }
+
   const F* x_;
   const F* w_;
   Grid grid_;
 };
 
-template <class L, int N, int Count, class Grid>
+template <class L, int N, int Count, class Grid, bool Even = false>
 class ScaleSuperSearch {
   using F = typename L::F;
   static constexpr int parts = Count / L::width;
@@ -193,7 +195,7 @@ class ScaleSuperSearch {
   const SuperBlock<L, N, Count>& s_;
   const ScaleSuperPlan& plan_;
   Grid grid_;
-  ScaleBlocks<L, N, Grid> blocks_[parts];
+  ScaleBlocks<L, N, Grid, Even> blocks_[parts];
   F real_[parts];
   Choice best_;
 };

@@ -20,12 +20,21 @@ const EncodeRows& encode_rows(IsaLevel level) {
   }
 }
 
-const EncodeRow* encode_row(const Format& format, IsaLevel level) {
-  const EncodeRows& rows = encode_rows(level);
+const EncodeRow* row_of(const EncodeRows& rows, const Format& format) {
   for (int i = 0; i < rows.count; ++i) {
     if (format.info().name == rows.rows[i].format) return rows.rows + i;
   }
   return nullptr;
+}
+
+const EncodeRow* encode_row(const Format& format, IsaLevel level) {
+#if defined(__x86_64__)
+  if ((level == IsaLevel::avx512 || level == IsaLevel::amx) && isa_has_vnni()) {
+    const EncodeRow* row = row_of(encode_vnni, format);
+    if (row != nullptr && row->run != nullptr) return row;
+  }
+#endif
+  return row_of(encode_rows(level), format);
 }
 
 }  // namespace

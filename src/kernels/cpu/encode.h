@@ -33,6 +33,7 @@ extern const EncodeRows encode_scalar;
 #if defined(__x86_64__)
 extern const EncodeRows encode_avx2;
 extern const EncodeRows encode_avx512;
+extern const EncodeRows encode_vnni;  ///< what AVX-512 with VNNI has beyond it
 #elif defined(__aarch64__)
 extern const EncodeRows encode_neon;
 #endif
