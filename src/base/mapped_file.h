@@ -27,4 +27,8 @@ class MappedFile {
   std::shared_ptr<const Mapping> mapping_;
 };
 
+/// Maps the pages of mapped memory that is about to be read all at once: a fault for each few costs twice as
+/// much. A hint; where the system does not know it, nothing happens.
+void want_pages(std::span<const std::byte> bytes) noexcept;
+
 }  // namespace nibble

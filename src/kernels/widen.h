@@ -10,4 +10,7 @@ namespace nibble {
 void widen_f16(const std::byte* in, float* out, int64_t n) noexcept;
 void widen_bf16(const std::byte* in, float* out, int64_t n) noexcept;
 
+/// all_finite of base/finite.h.
+bool finite(const float* x, int64_t n) noexcept;
+
 }  // namespace nibble

@@ -5,6 +5,7 @@
 #include <map>
 
 #include "base/error.h"
+#include "base/mapped_file.h"
 #include "containers/json_meta.h"
 #include "kernels/widen.h"
 #include "model/checkpoint_data.h"
@@ -255,6 +256,21 @@ Checkpoint open_checkpoint(const std::string& path) {
   return Checkpoint(std::move(data));
 }
 
+namespace {
+
+/// Before `bytes` of a plane are read from `from` on: whoever comes to the beginning of a mebibyte has all of
+/// it mapped.
+void want_window(std::span<const std::byte> plane, size_t from, size_t bytes) {
+  constexpr uintptr_t step = uintptr_t{1} << 20;
+  const auto base = reinterpret_cast<uintptr_t>(plane.data());
+  const size_t first = (base + from + step - 1) / step * step - base;
+  if (first >= from + bytes) return;
+  const size_t end = (base + from + bytes + step - 1) / step * step - base;
+  want_pages(plane.subspan(first, std::min(end, plane.size()) - first));
+}
+
+}  // namespace
+
 void decode_rows(const QTensor& t, int64_t row, int64_t n, float* out) {
   const bool f16 = t.format.name == "f16", bf16 = t.format.name == "bf16";
   const int64_t begin = row * t.shape.cols(), count = n * t.shape.cols(), all = t.shape.elements();
@@ -264,7 +280,9 @@ void decode_rows(const QTensor& t, int64_t row, int64_t n, float* out) {
     return;
   }
   // What checkpoints come in goes without a call for every block.
-  (f16 ? widen_f16 : widen_bf16)(t.planes[0].bytes.data() + begin * 2, out, count);
+  const std::span<const std::byte> plane = t.planes[0].bytes;
+  want_window(plane, static_cast<size_t>(begin) * 2, static_cast<size_t>(count) * 2);
+  (f16 ? widen_f16 : widen_bf16)(plane.data() + begin * 2, out, count);
 }
 
 }  // namespace nibble

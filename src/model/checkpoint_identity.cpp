@@ -36,7 +36,11 @@ std::string content_hash(const Checkpoint& model, ThreadPool& pool,
     pool.parallel_for(hashes.size(), [&](size_t i) {
       check_interrupt();
       const size_t from = i * piece, length = std::min(piece, file.size() - from);
-      hashes[i] = hash_hex(file.data().subspan(from, length));
+      const auto bytes = file.data().subspan(from, length);
+      want_pages(bytes);
+      Hasher hasher;
+      hasher.update(bytes);
+      hashes[i] = hasher.hex();
       file.release(from, length);
       step(length);
     });

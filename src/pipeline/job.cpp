@@ -5,9 +5,9 @@
 #include <future>
 #include <numeric>
 
-#include "base/finite.h"
 #include "base/hash.h"
 #include "base/interrupt.h"
+#include "kernels/widen.h"
 #include "model/activation_note.h"
 #include "pipeline/journal.h"
 #include "pipeline/output.h"
@@ -60,7 +60,7 @@ int64_t rows_of(const Format& format, const Shape& shape, int64_t weights) {
 }
 
 void require_finite(std::span<const float> x, const ExportTensor& t, int64_t row) {
-  if (all_finite(x.data(), x.size())) return;
+  if (finite(x.data(), static_cast<int64_t>(x.size()))) return;
   for (size_t i = 0; i < x.size(); ++i) {
     if (std::isfinite(x[i])) continue;
     throw Error(

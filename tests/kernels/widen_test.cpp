@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <bit>
+#include <cmath>
 #include <cstring>
 #include <vector>
 
@@ -36,6 +37,21 @@ TEST_P(Widen, GivesTheBitsOfEachNumber) {
       }
       EXPECT_EQ(f16[static_cast<size_t>(length)], -1);
       EXPECT_EQ(bf16[static_cast<size_t>(length)], -1);
+    }
+  }
+}
+
+TEST_P(Widen, SeesWhatIsNotFinite) {
+  std::vector<float> x(1000, 3e38f);
+  x[7] = -0.0f;
+  x[8] = 1e-45f;
+  for (const int64_t n : {0, 1, 15, 64, 1000}) EXPECT_TRUE(finite(x.data(), n));
+  for (const float bad : {INFINITY, -INFINITY, NAN, -NAN}) {
+    for (const size_t at : {0, 16, 998, 999}) {
+      auto y = x;
+      y[at] = bad;
+      EXPECT_FALSE(finite(y.data(), 1000)) << bad << " at " << at;
+      EXPECT_TRUE(finite(y.data(), static_cast<int64_t>(at)));
     }
   }
 }
