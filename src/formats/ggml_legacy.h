@@ -73,8 +73,8 @@ struct Q4_0 {
   static Params fit(const float* x, const float* importance);
   template <class L>
   static void fit_lanes(const fitting::LaneInput<L>& in, Params* out) noexcept {
-    static constexpr float starts[] = {8.1875f, 7.1875f, 8.6875f, 7.8125f, 6.5f, 9.0625f, 8.4375f, 6.875f};
-    Params::fit_lanes(in, {{-8, 7, 11}, starts, 8}, out);
+    static constexpr int16_t starts[] = {131, 115, 139, 125, 104, 145, 135, 110};
+    Params::fit_lanes(in, {{-8, 7, 11}, 4, starts, 8}, out);
   }
   static Code round(float x, const Params& p, int) { return p.round(x, -8, 7); }
   template <class L>
@@ -157,10 +157,9 @@ struct Q5_0 {
   static Params fit(const float* x, const float* importance);
   template <class L>
   static void fit_lanes(const fitting::LaneInput<L>& in, Params* out) noexcept {
-    static constexpr float starts[] = {12.5f,  12.75f, 13,     13.25f, 13.5f,  13.75f, 14,
-                                       14.25f, 14.5f,  14.75f, 15,     15.25f, 15.5f,  15.75f,
-                                       16,     16.25f, 16.5f,  16.75f, 17};
-    Params::fit_lanes(in, {{-16, 15, 10}, starts, 19}, out);
+    static constexpr int16_t starts[] = {50, 51, 52, 53, 54, 55, 56, 57, 58, 59,
+                                         60, 61, 62, 63, 64, 65, 66, 67, 68};
+    Params::fit_lanes(in, {{-16, 15, 10}, 2, starts, 19}, out);
   }
   static Code round(float x, const Params& p, int) { return p.round(x, -16, 15); }
   template <class L>
@@ -237,8 +236,8 @@ struct Q8_0 {
   template <class L>
   static void fit_lanes(const fitting::LaneInput<L>& in, Params* out) noexcept {
     // Whole numbers, which leave the extreme weight as it is.
-    static constexpr float starts[] = {115, 116, 117, 118, 119, 120, 121, 122, 123, 124, 125, 126, 127};
-    Params::fit_lanes(in, {{-127, 127, 7}, starts, 13}, out);
+    static constexpr int16_t starts[] = {115, 116, 117, 118, 119, 120, 121, 122, 123, 124, 125, 126, 127};
+    Params::fit_lanes(in, {{-127, 127, 7}, 0, starts, 13}, out);
   }
   static Code round(float x, const Params& p, int) { return p.round(x, -127, 127); }
   template <class L>

@@ -9,7 +9,8 @@ namespace nibble::fitting {
 /// Where to look: with the extreme weight at each of `starts`, each judged after a least-squares step.
 struct ScalePlan {
   CodeGrid grid;
-  const float* starts;
+  int places;  ///< starts are whole numbers of 2^-places
+  const int16_t* starts;
   int count;
 };
 
@@ -23,18 +24,19 @@ class BestScale {
   explicit BestScale(const Block& block) noexcept : block_(block) {}
 
   void offer(const LaneTrial<L>& t) noexcept {
-    const F d = t.step(), e = -(t.xq * d);
-    const auto better = e < best_;
-    best_d_ = better ? d : best_d_;
-    best_ = better ? e : best_;
+    const auto better = t.better_than(best_);
+    best_.xq = better ? t.xq : best_.xq;
+    best_.qq = better ? t.qq : best_.qq;
   }
   /// Alternates nearest codes and best scales.
   void polish(int times) noexcept {
-    for (int k = 0; k < times; ++k) offer(block_.at(inverse_of<L>(best_d_)));
+    for (int k = 0; k < times; ++k) offer(block_.at(inverse_of<L>(best_.step())));
   }
+  /// The same once, with starts that were judged less exactly than it is.
+  void refine() noexcept { best_ = block_.at(inverse_of<L>(best_.step())); }
   /// The nearest f16 number; among subnormal ones, which stand far apart, the best around it.
   I stored() const noexcept {
-    const I nearest = stored_f16<L>(best_d_ * block_.unit());
+    const I nearest = stored_f16<L>(best_.step() * block_.unit());
     const auto subnormal = (nearest & 0x7fff) < L::splat_int(0x0400);
     return L::any(subnormal) ? (subnormal ? stored(2) : nearest) : nearest;
   }
@@ -42,7 +44,7 @@ class BestScale {
   I stored(int neighbours) const noexcept {
     const F unit = block_.unit();
     const F inverse_unit = inverse_of<L>(unit);
-    const I centre = stored_f16<L>(best_d_ * unit);
+    const I centre = stored_f16<L>(best_.step() * unit);
     I chosen = centre;
     F least_error = L::splat(0x1p127f);
     for (int k = -neighbours; k <= neighbours; ++k) {
@@ -58,21 +60,8 @@ class BestScale {
 
  private:
   const Block& block_;
-  F best_d_{}, best_{};
+  LaneTrial<L> best_{F{}, L::splat(1.0f)};
 };
-
-template <class L, class Block>
-typename L::I best_f16_scale(const Block& block, const ScalePlan& plan) noexcept {
-  BestScale<L, Block> best(block);
-  const float safe =
-      static_cast<float>(-plan.grid.low < plan.grid.high ? -plan.grid.low : plan.grid.high) + 0.49f;
-  for (int i = 0; i < plan.count; ++i) {
-    const float t = plan.starts[i];
-    best.offer(t < safe ? block.inside(L::splat(t)) : block.at(L::splat(t)));
-  }
-  best.polish(1);
-  return best.stored();
-}
 
 /// f16 scales of L::width blocks of N weights.
 template <class L, int N>
@@ -85,11 +74,22 @@ void fit_f16_scales(const LaneInput<L>& in, const ScalePlan& plan, uint16_t* out
   }
   alignas(64) int32_t h[L::width];
   if (plain) {
-    L::store_int(h, best_f16_scale<L>(PlainBlock<L, N>(in, 0, plan.grid), plan));
+    const PlainBlock<L, N> block(in, 0, plan.grid, plan.places);
+    BestScale<L, PlainBlock<L, N>> best(block);
+    for (int i = 0; i < plan.count; ++i) best.offer(block.whole(plan.starts[i]));
+    best.refine();
+    L::store_int(h, best.stored());
     for (int w = 0; w < L::width; ++w) out[w] = static_cast<uint16_t>(h[w]);
   }
   if (weighted) {
-    L::store_int(h, best_f16_scale<L>(WeightedBlock<L, N, CodeGrid>(in, 0, plan.grid), plan));
+    using Block = WeightedBlock<L, N, CodeGrid>;
+    const Block block(in, 0, plan.grid);
+    BestScale<L, Block> best(block);
+    const float unit = 1.0f / static_cast<float>(1 << plan.places);
+    for (int i = 0; i < plan.count; ++i)
+      best.offer(block.at(L::splat(static_cast<float>(plan.starts[i]) * unit)));
+    best.polish(1);
+    L::store_int(h, best.stored());
     for (int w = 0; w < L::width; ++w) out[w] = weigh[w] ? static_cast<uint16_t>(h[w]) : out[w];
   }
 }

@@ -17,10 +17,10 @@
 
 namespace nibble::fitting {
 
-/// Sums over the N weights of a block, q being the codes nearest to x * multiplier: of x q, q q, q.
+/// Sums over the N weights of a block, q being the codes nearest to x * multiplier.
 template <class I>
 struct CodeSums {
-  I xq, qq, q;
+  I xq, qq;
 };
 
 /// How codes are found in int16: a product with a multiplier in [-1, 1) * 2^15 that keeps `fraction` binary
@@ -33,6 +33,12 @@ struct CodeGrid {
   template <class L>
   typename L::F nearest(typename L::F u) const noexcept;
 };
+
+/// What is known of codes before they are found. With whole multipliers one product does, and the grid may
+/// have room for all of them, or for all but the highest.
+enum class Codes { any, whole, whole_not_low, whole_inside };
+constexpr bool may_be_low(Codes how) { return how == Codes::any || how == Codes::whole; }
+constexpr bool may_be_high(Codes how) { return how != Codes::whole_inside; }
 
 /// One block at a time: the compiler makes vectors along the block of these loops over integers, whose sums
 /// have no order.
@@ -55,18 +61,17 @@ struct OneLane {
   static F most(F a, F b) noexcept { return a < b ? b : a; }
   static bool any(bool mask) noexcept { return mask; }
 
-  template <int N, bool Clamped>
+  template <int N, Codes How>
   static CodeSums<I> scale_sums(const int16_t* x, I multiplier, const CodeGrid& grid) noexcept {
     const auto unit = static_cast<int16_t>(1 << (15 - grid.fraction));
     const auto low = static_cast<int16_t>(grid.low), high = static_cast<int16_t>(grid.high);
     const auto by = static_cast<int16_t>(multiplier);
     CodeSums<I> s{};
     for (int i = 0; i < N; ++i) {
-      int16_t q = product(product(x[i], by), unit);
-      if (Clamped) {
-        q = q < low ? low : q;
-        q = q > high ? high : q;
-      }
+      int16_t q = product(x[i], by);
+      if (How == Codes::any) q = product(q, unit);
+      if (may_be_low(How)) q = q < low ? low : q;
+      if (may_be_high(How)) q = q > high ? high : q;
       s.xq += x[i] * q;
       s.qq += q * q;
     }
@@ -180,9 +185,14 @@ typename F::Params fit_alone(const float* x, const float* importance) noexcept {
 /// What one scale gives, in units of the block's largest magnitude: sums over codes q.
 template <class L>
 struct LaneTrial {
-  typename L::F xq, qq;
+  using F = typename L::F;
+  F xq, qq;
   /// Squared error of the scale d with these codes, less the sum of squares of the block.
-  typename L::F error(typename L::F d) const noexcept { return d * (d * qq - (xq + xq)); }
+  F error(F d) const noexcept { return d * (d * qq - (xq + xq)); }
+  /// Whether these codes, with their best scale, leave less error than the others with theirs.
+  auto better_than(const LaneTrial& other) const noexcept {
+    return (xq * xq) * other.qq > (other.xq * other.xq) * qq;
+  }
   /// The best scale for these codes.
   typename L::F step() const noexcept {
     const typename L::F zero{};
@@ -219,7 +229,9 @@ class PlainBlock {
   using I = typename L::I;
 
  public:
-  PlainBlock(const LaneInput<L>& in, int first, const CodeGrid& grid) noexcept : grid_(grid) {
+  /// Whole multipliers will be given in units of 2^-places.
+  PlainBlock(const LaneInput<L>& in, int first, const CodeGrid& grid, int places) noexcept
+      : grid_(grid), places_(places) {
     const float* rows[L::width];
     for (int w = 0; w < L::width; ++w) rows[w] = in.x[w] + first;
     alignas(64) float x[N * L::width];
@@ -244,27 +256,42 @@ class PlainBlock {
       L::store_int(pairs, (low & 0xffff) | (high << 16));
       std::memcpy(x_ + i * L::width, pairs, sizeof pairs);
     }
+    if (places == 0) return;
+    for (int i = 0; i < N * L::width; ++i)
+      coarse_[i] = static_cast<int16_t>((x_[i] + (1 << (places - 1))) >> places);
   }
 
   /// Block = normalized weights * unit; 0 for a block of zeros.
   F unit() const noexcept { return unit_; }
 
   /// Codes nearest to x * inverse.
-  LaneTrial<L> at(F inverse) const noexcept { return trial<true>(inverse); }
-  /// The same where no code can leave the grid.
-  LaneTrial<L> inside(F inverse) const noexcept { return trial<false>(inverse); }
-
- private:
-  template <bool Clamped>
-  LaneTrial<L> trial(F inverse) const noexcept {
+  LaneTrial<L> at(F inverse) const noexcept {
     const F scale = L::splat(static_cast<float>(1 << grid_.fraction) * (32768.0f / 32767.0f));
     const F multiplier = least<L>(absolute<L>(inverse) * scale, L::splat(32767.0f));
-    const auto s = L::template scale_sums<N, Clamped>(x_, L::to_int(multiplier + L::splat(0.5f)), grid_);
+    const auto s = L::template scale_sums<N, Codes::any>(x_, L::to_int(multiplier + L::splat(0.5f)), grid_);
     return {L::to_float(s.xq) * L::splat(1 / 32767.0f), L::to_float(s.qq)};
+  }
+  /// The same for -extreme * multiplier * 2^-places, about: weights count in steps of 2^(places - 15).
+  LaneTrial<L> whole(int multiplier) const noexcept {
+    const int half = 1 << places_ >> 1, high = ((grid_.high + 1) << places_) - half,
+              low = ((1 - grid_.low) << places_) - half;
+    if (multiplier < high && multiplier < low) return trial<Codes::whole_inside>(multiplier);
+    return multiplier < low ? trial<Codes::whole_not_low>(multiplier) : trial<Codes::whole>(multiplier);
+  }
+
+ private:
+  template <Codes How>
+  LaneTrial<L> trial(int multiplier) const noexcept {
+    const auto s =
+        L::template scale_sums<N, How>(places_ == 0 ? x_ : coarse_, L::splat_int(multiplier), grid_);
+    const float unit = static_cast<float>(1 << places_) / 32767.0f;
+    return {L::to_float(s.xq) * L::splat(unit), L::to_float(s.qq)};
   }
 
   alignas(64) int16_t x_[L::width * N];
+  alignas(64) int16_t coarse_[L::width * N];
   CodeGrid grid_;
+  int places_;
   F unit_;
 };
 
@@ -299,7 +326,6 @@ class WeightedBlock {
   }
 
   F unit() const noexcept { return unit_; }
-  LaneTrial<L> inside(F inverse) const noexcept { return at(inverse); }
 
   LaneTrial<L> at(F inverse) const noexcept {
     // Four sums in turn: additions need not wait for each other, and a single lane can be a vector of four.

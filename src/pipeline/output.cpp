@@ -13,7 +13,7 @@ namespace {
 namespace fs = std::filesystem;
 
 /// Raised whenever the bytes that a recipe leads to change.
-constexpr int bytes_version = 5;
+constexpr int bytes_version = 6;
 
 }  // namespace
 
