@@ -16,7 +16,8 @@ void convert(const Options& o, const Common& common) {
   const Format* type = o.type == "auto" ? nullptr : &format_of(o.type);
   const Checkpoint source = open_source(o.in, o.out, o.job);
   ThreadPool pool(common.threads);
-  run_planned(plan_conversion(source, target_of(o.out), type), o.out, "convert", o.job, common, pool);
+  run_planned(plan_conversion(source, target_of(o.out), type), {.output = o.out, .title = "convert"}, o.job,
+              common, pool);
 }
 
 Run setup(CLI::App& app) {

@@ -73,11 +73,12 @@ Checkpoint open_source(const std::string& input, const std::string& output, cons
   return source;
 }
 
-void run_planned(QuantizationPlan plan, const std::string& output, const std::string& title,
-                 const JobWords& words, const Common& common, ThreadPool& pool,
-                 const std::function<void(QuantizationPlan&)>& last) {
-  const uint64_t shard = words.shard_size.empty() ? 0 : bytes_of_word(words.shard_size, "--shard-size");
-  if (shard != 0 && plan.file.target == Target::gguf) {
+void run_planned(const QuantizationPlan& plan, JobOptions options, const JobWords& words,
+                 const Common& common, ThreadPool& pool) {
+  const std::string& output = options.output;
+  options.fresh = words.fresh;
+  options.shard_size = words.shard_size.empty() ? 0 : bytes_of_word(words.shard_size, "--shard-size");
+  if (options.shard_size != 0 && plan.file.target == Target::gguf) {
     throw Error(ErrorKind::usage, "--shard-size splits folders; a GGUF file is written in one piece",
                 "leave it out, or name a folder as output");
   }
@@ -93,11 +94,6 @@ void run_planned(QuantizationPlan plan, const std::string& output, const std::st
       fmt::print("{}", plan.ledger.to_text());
     }
     return;
-  }
-  const JobOptions options{output, words.fresh, shard, title};
-  if (last) {
-    require_room(plan, options, pool.threads());
-    last(plan);
   }
   Progress progress(common.progress_style());
   const JobResult result = run_job(plan, options, pool, progress);

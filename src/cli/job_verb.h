@@ -1,7 +1,6 @@
 #pragma once
 
 #include <CLI/CLI.hpp>
-#include <functional>
 #include <nlohmann/json.hpp>
 #include <string>
 
@@ -26,10 +25,9 @@ struct JobWords {
 Checkpoint open_source(const std::string& input, const std::string& output, const JobWords& words);
 
 /// Preflight, ledger, the job itself (or with --dry-run the account of every tensor) and the report, in words
-/// or as JSON. `last` (may be empty) is what the plan still lacks and costs time: it is called where the job
-/// is run, once the preflight is through. Throws as run_job does, and Error{usage} for a size that is none.
-void run_planned(QuantizationPlan plan, const std::string& output, const std::string& title,
-                 const JobWords& words, const Common& common, ThreadPool& pool,
-                 const std::function<void(QuantizationPlan&)>& last = {});
+/// or as JSON. What `words` are about is not read from `options`. Throws as run_job does, and Error{usage}
+/// for a size that is none.
+void run_planned(const QuantizationPlan& plan, JobOptions options, const JobWords& words,
+                 const Common& common, ThreadPool& pool);
 
 }  // namespace nibble::cli

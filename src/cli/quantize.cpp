@@ -10,7 +10,6 @@
 #include "cli/report.h"
 #include "cli/switch.h"
 #include "methods/transforms/channel_transform.h"
-#include "model/checkpoint_identity.h"
 #include "pipeline/activation_ranges.h"
 #include "pipeline/calibrate_job.h"
 #include "pipeline/recipe_file.h"
@@ -147,23 +146,13 @@ Statistics statistics(const Options& o, const Recipe& recipe, const Checkpoint& 
   return {folder_stats(folder, source), folder};
 }
 
-/// Says in the output which source it is of.
-void record_source(QuantizationPlan& plan, const Common& common, ThreadPool& pool) {
-  const Checkpoint& source = plan.file.checkpoint();
-  uint64_t total = 0;
-  for (const std::string& file : source.file().files()) total += std::filesystem::file_size(file);
-  Progress progress(common.progress_style());
-  progress.start("hashing the source", total, "B");
-  record(plan.file, "nibble.source", content_hash(source, pool, [&](uint64_t n) { progress.advance(n); }));
-  progress.finish();
-}
-
 /// Notes, runs and cleans up; `work` (may be empty) is a folder of the job.
 void run_quantization(QuantizationPlan plan, const Options& o, const std::string& work, const Common& common,
                       ThreadPool& pool) {
   note_activations(plan, pool);
-  run_planned(plan, o.output, "quantize", o.job, common, pool,
-              [&](QuantizationPlan& p) { record_source(p, common, pool); });
+  // The output says which source it is of; what that is comes out while it is read.
+  record(plan.file, "nibble.source", std::string(text_to_come));
+  run_planned(plan, {.output = o.output, .title = "quantize", .hash_source = true}, o.job, common, pool);
   if (!work.empty() && !o.job.dry_run) std::filesystem::remove_all(work);
   if (o.report.output.empty() || o.job.dry_run) return;
   write_report(open_checkpoint(o.output), plan.file.checkpoint(), o.report, &plan.ledger, common);

@@ -5,6 +5,7 @@
 #include <map>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "containers/gguf_value.h"
@@ -19,6 +20,9 @@ struct PlannedTensor {
   const Format* format = nullptr;  ///< null: plain elements of `dtype`
   DType dtype = DType::u8;         ///< of plain elements
 };
+
+/// Stands in a header for as many characters that are known only when all else is written.
+inline constexpr std::string_view text_to_come = "to be written when all is known.";
 
 /// Where every byte of an output will stand, known before the first is written.
 struct OutputPlan {

@@ -60,6 +60,8 @@ class TensorFile {
   const Meta& metadata() const noexcept { return listing_.metadata; }
   const std::vector<GgufKv>& gguf() const noexcept { return listing_.gguf; }
   std::vector<std::string> files() const;
+  /// The same files as they lie in memory.
+  std::span<const MappedFile> mapped() const noexcept { return files_; }
 
   /// Lets go of the memory pages behind these bytes: they will be read again from disk if needed.
   void release(std::span<const std::byte> bytes) const noexcept;

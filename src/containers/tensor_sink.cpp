@@ -47,6 +47,7 @@ enum class Cache { keep, drop };
 /// Outputs from this size on leave the page cache as they reach the disk, which they have to before they get
 /// their name: fresh pages for gigabytes cost more time than the copy, most of all in a virtual machine.
 constexpr uint64_t drop_from = uint64_t{256} << 20;
+constexpr uint64_t page = 4096;
 
 ssize_t write_some(int fd, uint64_t at, std::span<const std::byte> bytes, Cache cache) {
   constexpr int dont_cache = 0x80;  // RWF_DONTCACHE of Linux 6.14; systems and file systems may refuse it
@@ -110,11 +111,23 @@ void reserve(int fd, uint64_t size, const std::string& path) {
   if (ftruncate(fd, static_cast<off_t>(size)) != 0) io_error("reserve space for", path, errno);
 }
 
+/// Where texts to come stand in a header.
+std::vector<size_t> places_to_fill(const OutputPlan::File& file) {
+  const std::string_view text(reinterpret_cast<const char*>(file.header.data()), file.header.size());
+  std::vector<size_t> places;
+  for (size_t at = text.find(text_to_come); at != text.npos; at = text.find(text_to_come, at + 1))
+    places.push_back(at);
+  return places;
+}
+
 bool holds_plan(int fd, const OutputPlan::File& file, const std::string& path) {
   struct stat info {};
   if (fstat(fd, &info) != 0 || static_cast<uint64_t>(info.st_size) != file.size) return false;
   std::vector<std::byte> header(file.header.size());
   read_all(fd, 0, header, path);
+  // An earlier try may have been stopped after it filled them in.
+  for (const size_t at : places_to_fill(file))
+    std::memcpy(header.data() + at, text_to_come.data(), text_to_come.size());
   return header == file.header;
 }
 
@@ -215,8 +228,15 @@ const OutputPlan& TensorSink::plan() const noexcept { return state_->plan; }
 
 void TensorSink::write(size_t tensor, size_t plane, uint64_t offset, std::span<const std::byte> bytes) {
   const auto& p = state_->place(tensor, plane, offset, bytes.size());
-  write_all(state_->files[p.file].get(), p.offset + offset, bytes, partial(state_->plan.files[p.file].path),
-            state_->cache);
+  const int fd = state_->files[p.file].get();
+  const std::string path = partial(state_->plan.files[p.file].path);
+  const uint64_t at = p.offset + offset;
+  // A page that is shared with a neighbour stays in the cache: it would have to be read back for the second.
+  const uint64_t first = (at + page - 1) / page * page, end = (at + bytes.size()) / page * page;
+  if (state_->cache == Cache::keep || first >= end) return write_all(fd, at, bytes, path);
+  write_all(fd, at, bytes.first(first - at), path);
+  write_all(fd, first, bytes.subspan(first - at, end - first), path, Cache::drop);
+  write_all(fd, end, bytes.subspan(end - at), path);
 }
 
 void TensorSink::read(size_t tensor, size_t plane, uint64_t offset, std::span<std::byte> bytes) const {
@@ -227,6 +247,15 @@ void TensorSink::read(size_t tensor, size_t plane, uint64_t offset, std::span<st
 void TensorSink::sync() {
   for (size_t i = 0; i < state_->files.size(); ++i) {
     sync_descriptor(state_->files[i].get(), partial(state_->plan.files[i].path));
+  }
+}
+
+void TensorSink::fill_in(std::string_view text) {
+  if (text.size() != text_to_come.size()) fail(ErrorKind::internal, "\"{}\" does not fit its place", text);
+  for (size_t i = 0; i < state_->files.size(); ++i) {
+    const OutputPlan::File& file = state_->plan.files[i];
+    for (const size_t at : places_to_fill(file))
+      write_all(state_->files[i].get(), at, std::as_bytes(std::span(text)), partial(file.path));
   }
 }
 

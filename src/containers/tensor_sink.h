@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <string_view>
 
 #include "containers/output_plan.h"
 
@@ -38,6 +39,8 @@ class TensorSink {
   void read(size_t tensor, size_t plane, uint64_t offset, std::span<std::byte> bytes) const;
   /// Returns when everything written so far is on disk. Safe beside writes.
   void sync();
+  /// Puts `text`, which is as long, in the place of every text_to_come of the headers.
+  void fill_in(std::string_view text);
   /// Syncs, gives every file its final name, writes the small files. Nothing may be written afterwards.
   void finish();
   /// Removes the partial files.

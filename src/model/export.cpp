@@ -287,6 +287,21 @@ std::optional<QTensor> ExportPlan::as_stored(const ExportTensor& t) const {
   return std::nullopt;
 }
 
+std::span<const std::byte> ExportPlan::stored_part(const ExportTensor& t, int64_t row, int64_t n) const {
+  if (t.source == nullptr) return {};
+  // A stack of experts that are stored one by one is as many tensors, one after the other.
+  const auto& stored = t.source->stored;
+  const int64_t experts = t.expert >= 0 ? 1 : static_cast<int64_t>(stored.size());
+  const int64_t each = t.shape.rows() / experts, expert = t.expert >= 0 ? t.expert : row / each;
+  const StoredTensor& from = *stored[std::min(static_cast<size_t>(expert), stored.size() - 1)];
+  if (!from.has_weights()) return {};
+  const std::span<const std::byte> bytes = from.view.planes.front().bytes;
+  const int64_t begin = row % each, end = std::min(begin + n, each);
+  const size_t width = bytes.size() / static_cast<size_t>(each);
+  const size_t first = static_cast<size_t>(begin) * width;
+  return bytes.subspan(first, end == each ? bytes.size() - first : static_cast<size_t>(end - begin) * width);
+}
+
 void ExportPlan::release(const ExportTensor& t) const noexcept {
   if (t.source == nullptr) return;
   if (t.expert >= 0 && t.source->stored.size() > 1) {

@@ -52,6 +52,9 @@ class ExportPlan {
   void read_rows(const ExportTensor& t, int64_t row, int64_t n, float* out) const;
   /// The stored planes, when they can be written as they are: same format, same order of weights.
   std::optional<QTensor> as_stored(const ExportTensor& t) const;
+  /// What stands in the source's files about where rows [row, row + n) do: all rows together make up the
+  /// tensor's first plane, or that of its expert. For readers who want to be told what will be read.
+  std::span<const std::byte> stored_part(const ExportTensor& t, int64_t row, int64_t n) const;
   /// Lets go of the source's memory pages.
   void release(const ExportTensor& t) const noexcept;
 

@@ -3,36 +3,25 @@
 #include <chrono>
 #include <cmath>
 #include <future>
-#include <numeric>
 
 #include "base/hash.h"
 #include "base/interrupt.h"
 #include "kernels/widen.h"
 #include "model/activation_note.h"
+#include "model/content_hash.h"
 #include "pipeline/journal.h"
 #include "pipeline/output.h"
 #include "pipeline/solving.h"
+#include "pipeline/task.h"
 
 namespace nibble {
 namespace {
 
-constexpr int64_t window_weights = int64_t{1} << 19;
 /// What is read and rounded at once where a solver gains nothing by more: it stays in the second-level cache.
 constexpr int64_t piece_weights = int64_t{1} << 16;
-constexpr size_t copy_chunk = size_t{4} << 20;
-
-/// A run of bytes in one plane of the output.
-struct Range {
-  size_t plane;
-  uint64_t offset, bytes;
-};
-
-/// The unit of work: rows to round, or stored bytes to copy.
-struct Task {
-  size_t tensor = 0;
-  int64_t row = 0, rows = 0;  ///< rows == 0: copy `ranges`
-  std::vector<Range> ranges;  ///< the bytes it writes
-};
+constexpr uint64_t worth_showing = uint64_t{256} << 20;
+/// After a batch that takes less, the next one is twice as large.
+constexpr std::chrono::milliseconds short_batch{100};
 
 /// Everything a tensor needs while its tasks run.
 struct Target {
@@ -50,14 +39,6 @@ struct Target {
     return hash_hex(std::as_bytes(std::span(all)));
   }
 };
-
-/// About so many weights, in rows that end on a block border.
-int64_t rows_of(const Format& format, const Shape& shape, int64_t weights) {
-  const int64_t cols = std::max<int64_t>(1, shape.cols());
-  const int64_t block = format.block(shape);
-  const int64_t step = block / std::gcd(block, cols);  // fewest rows that do
-  return std::max(step, weights / cols / step * step);
-}
 
 void require_finite(std::span<const float> x, const ExportTensor& t, int64_t row) {
   if (finite(x.data(), static_cast<int64_t>(x.size()))) return;
@@ -95,8 +76,14 @@ void read_window(const ExportPlan& file, const Solving& solving, const ExportTen
 
 class Job {
  public:
-  Job(const QuantizationPlan& plan, Output& output, ThreadPool& pool, Progress& progress)
-      : plan_(plan), output_(output), pool_(pool), progress_(progress), solving_(plan, pool) {}
+  /// `source` (may be null) is told what is read.
+  Job(const QuantizationPlan& plan, Output& output, ContentHash* source, ThreadPool& pool, Progress& progress)
+      : plan_(plan),
+        output_(output),
+        source_(source),
+        pool_(pool),
+        progress_(progress),
+        solving_(plan, pool) {}
 
   /// Splits a tensor into tasks; reads it once if its format has tensor-wide parameters.
   Target prepare(size_t index) const {
@@ -106,11 +93,7 @@ class Job {
     if (t.tensor->source != nullptr && !solving_.transforms(*t.tensor))
       t.stored = plan_.file.as_stored(*t.tensor);
     if (t.stored) {
-      for (size_t p = 0; p < t.planes.size(); ++p) {
-        for (uint64_t at = 0; at < t.planes[p].bytes; at += copy_chunk) {
-          t.tasks.push_back({index, 0, 0, {{p, at, std::min<uint64_t>(copy_chunk, t.planes[p].bytes - at)}}});
-        }
-      }
+      t.tasks = copy_tasks(index, t.planes);
     } else {
       split_rows(t, index);
     }
@@ -148,7 +131,9 @@ class Job {
       for (const Range& r : task.ranges) {
         const auto bytes =
             t.stored ? t.stored->planes[r.plane].bytes : std::span<const std::byte>(t.whole[r.plane]);
-        emit(task, r, bytes.subspan(r.offset, r.bytes), hasher);
+        const auto part = bytes.subspan(r.offset, r.bytes);
+        if (t.stored && source_ != nullptr) source_->before_reading(part);
+        emit(task, r, part, hasher);
       }
       return hasher.hex();
     }
@@ -172,6 +157,7 @@ class Job {
     const Format& format = *t.tensor->format;
     const int64_t cols = t.tensor->shape.cols(), block = format.block(t.tensor->shape);
     const std::span<float> x(memory, static_cast<size_t>(rows * cols));
+    if (source_ != nullptr) source_->before_reading(plan_.file.stored_part(*t.tensor, task.row + row, rows));
     read_window(plan_.file, solving_, *t.tensor, task.row + row, x);
     require_f16_range(x, *t.tensor);
     const int64_t first = (task.row + row) * cols / block;
@@ -222,36 +208,20 @@ class Job {
 
  private:
   void split_rows(Target& t, size_t index) const {
-    Task whole{index, 0, 0, {}};
-    for (size_t p = 0; p < t.planes.size(); ++p) {
-      if (t.planes[p].block_bytes == 0) whole.ranges.push_back({p, 0, t.planes[p].bytes});
-    }
-    if (!whole.ranges.empty()) t.tasks.push_back(std::move(whole));
-    const int64_t step = window_rows(*t.tensor->format, t.tensor->shape);
-    const int64_t block = t.tensor->format->block(t.tensor->shape);
+    const Format& format = *t.tensor->format;
+    const Shape& shape = t.tensor->shape;
     // Where experts have statistics of their own, no window holds rows of two.
     const bool stack =
         t.tensor->expert < 0 && solving_.wants_stats(*t.tensor) && t.tensor->source->experts > 0;
-    t.rows_each = t.tensor->shape.rows() / (stack ? t.tensor->source->experts : 1);
-    if (stack && t.rows_each * t.tensor->shape.cols() % block != 0) {
+    t.rows_each = shape.rows() / (stack ? t.tensor->source->experts : 1);
+    const int64_t block = format.block(shape);
+    if (stack && t.rows_each * shape.cols() % block != 0) {
       throw Error(ErrorKind::unsupported,
                   fmt::format("{}: blocks of {} weights straddle experts, which have statistics of their own",
                               t.tensor->name, block),
                   "choose a format whose blocks end with rows");
     }
-    for (int64_t row = 0, rows = 0; row < t.tensor->shape.rows(); row += rows) {
-      rows = std::min(step, t.rows_each - row % t.rows_each);
-      Task task{index, row, rows, {}};
-      const auto first = static_cast<uint64_t>(row * t.tensor->shape.cols() / block);
-      const auto end = static_cast<uint64_t>(((row + rows) * t.tensor->shape.cols() + block - 1) / block);
-      for (size_t p = 0; p < t.planes.size(); ++p) {
-        if (t.planes[p].block_bytes == 0) continue;
-        const uint64_t from = first * t.planes[p].block_bytes;
-        task.ranges.push_back(
-            {p, from, std::min<uint64_t>(end * t.planes[p].block_bytes, t.planes[p].bytes) - from});
-      }
-      t.tasks.push_back(std::move(task));
-    }
+    t.tasks = row_tasks(index, format, shape, t.planes, t.rows_each);
   }
 
   int64_t part_of_tensor(size_t index) const {
@@ -275,10 +245,11 @@ class Job {
     const int64_t part = part_of_tensor(tensors.front());
     if (plan_.stats) solving_.begin(part);
     bool entered = false;
+    size_t enough = 8 * static_cast<size_t>(pool_.threads());
     for (size_t next = 0; next < tensors.size();) {
       std::vector<Target> batch;
       size_t tasks = 0;
-      const size_t enough = 8 * static_cast<size_t>(pool_.threads());
+      const auto begin = std::chrono::steady_clock::now();
       for (; next < tensors.size() && tasks < enough; ++next) {
         const size_t index = tensors[next];
         const ExportTensor& tensor = plan_.file.tensors[index];
@@ -310,6 +281,8 @@ class Job {
         journal.sync();
         output_.sync();
       });
+      // Joins and syncs cost little where batches are long; little is lost where they are short.
+      if (std::chrono::steady_clock::now() - begin < short_batch) enough *= 2;
     }
     vouch(journal);
     journal.sync();
@@ -369,6 +342,7 @@ class Job {
 
   const QuantizationPlan& plan_;
   Output& output_;
+  ContentHash* source_;
   ThreadPool& pool_;
   Progress& progress_;
   Solving solving_;
@@ -378,11 +352,17 @@ class Job {
   uint64_t step_bytes_ = 0;    ///< what a step of collecting statistics counts in the progress
 };
 
-}  // namespace
-
-int64_t window_rows(const Format& format, const Shape& shape) {
-  return rows_of(format, shape, window_weights);
+/// The hash; after a resumed job there may be much to be read for it.
+std::string rest_of(ContentHash& source, ThreadPool& pool, Progress& progress) {
+  const uint64_t left = source.left();
+  if (left < worth_showing) return source.finish(pool);
+  progress.start("hashing what was not read", left, "B");
+  const std::string hash = source.finish(pool, [&](uint64_t bytes) { progress.advance(bytes); });
+  progress.finish();
+  return hash;
 }
+
+}  // namespace
 
 void require_room(const QuantizationPlan& plan, const JobOptions& options, int threads) {
   const Output output(plan, options.output, options.shard_size);
@@ -400,7 +380,9 @@ JobResult run_job(const QuantizationPlan& plan, const JobOptions& options, Threa
   output.open(options.fresh);
   Journal journal(output.journal_path(), output.identity());
   size_t resumed = 0;
-  Job job(plan, output, pool, progress);
+  std::optional<ContentHash> source;
+  if (options.hash_source) source.emplace(plan.file.checkpoint().file());
+  Job job(plan, output, source ? &*source : nullptr, pool, progress);
   try {
     resumed = job.run_all(journal, options.title);
   } catch (const Error& e) {
@@ -411,6 +393,7 @@ JobResult run_job(const QuantizationPlan& plan, const JobOptions& options, Threa
     }
     throw;
   }
+  if (source) output.fill_in(rest_of(*source, pool, progress));
   output.finish();
   journal.remove();
   if (plan.stats) plan.stats->finish();

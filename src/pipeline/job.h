@@ -14,6 +14,8 @@ struct JobOptions {
   bool fresh = false;              ///< do not resume an earlier try
   uint64_t shard_size = 0;         ///< of a folder's weight files, as in plan_safetensors
   std::string title = "quantize";  ///< what the progress says is being done
+  /// Puts the source's content hash where the plan's metadata has text_to_come.
+  bool hash_source = false;
 };
 
 struct JobResult {
@@ -22,10 +24,6 @@ struct JobResult {
   std::string path;                          ///< what to open
   std::map<std::string, std::string> notes;  ///< by tensor: what had to be done to its statistics
 };
-
-/// Rows of a window: enough weights to keep a core busy for some milliseconds, few enough to bound memory;
-/// always whole blocks of the format.
-int64_t window_rows(const Format& format, const Shape& shape);
 
 /// Throws Error{io} if the disk cannot hold the output, beyond what an earlier try left there. run_job does
 /// so too: this is for work that comes before it.

@@ -31,6 +31,7 @@ class Output {
     sink_->read(tensor, plane, offset, bytes);
   }
   void sync() const { sink_->sync(); }
+  void fill_in(std::string_view text) const { sink_->fill_in(text); }
   /// Gives the files their names and writes the small ones (config, tokenizer). Then the output is complete.
   void finish();
   /// Removes the partial files.

@@ -7,6 +7,7 @@
 #include "pipeline/job.h"
 #include "pipeline/planner.h"
 #include "pipeline/solving.h"
+#include "pipeline/task.h"
 
 namespace nibble {
 

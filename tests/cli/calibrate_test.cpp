@@ -5,7 +5,7 @@
 
 #include "cli/program.h"
 #include "containers/annotation.h"
-#include "model/checkpoint_identity.h"
+#include "model/content_hash.h"
 #include "model/seeded_checkpoint.h"
 #include "support/checkpoint_maker.h"
 #include "support/data.h"
@@ -85,7 +85,7 @@ TEST_F(Calibrate, MakesImportanceMatricesAndFoldersThatQuantizeTakes) {
   ThreadPool pool(2);
   const Checkpoint source = open_checkpoint(scratch_.file("source"));
   const auto output = open_tensor_file(scratch_.file("out.gguf"));
-  EXPECT_EQ(annotation(output, "nibble.source"), content_hash(source, pool));
+  EXPECT_EQ(annotation(output, "nibble.source"), ContentHash(source.file()).finish(pool));
   EXPECT_NE(annotation(output, "nibble.recipe").value_or("").find("solver=gptq statistics=folder "),
             std::string::npos);
   std::vector<std::string> left;

@@ -282,6 +282,31 @@ TEST(Sink, ResumesWhereAnEarlierRunStopped) {
   m.expect_in(open_tensor_file(dir / "out"));
 }
 
+TEST(Sink, WhatWasToComeIsFilledInAndMayBeFilledInAgain) {
+  const TempFolder dir;
+  const Model m = small_model();
+  const std::string text(text_to_come), first(text.size(), '1'), second(text.size(), '2');
+  const auto plan = [&] { return plan_safetensors(dir / "out", m.planned, {{"source", text}}, 300); };
+  {
+    TensorSink sink(plan());
+    ASSERT_GT(sink.plan().files.size(), 1u);
+    m.write_all(sink);
+    EXPECT_THROW(sink.fill_in("short"), Error);
+    sink.fill_in(first);
+    sink.sync();
+  }
+  {
+    TensorSink sink(plan(), TensorSink::Start::resume);
+    EXPECT_TRUE(sink.resumed());
+    sink.fill_in(second);
+    sink.finish();
+  }
+  for (const auto& f : plan().files)
+    EXPECT_EQ(open_tensor_file(f.path).metadata().text("source").value_or(""), second) << f.path;
+  write_file_atomically(dir / "out/config.json", with_quantization_config("{}", m.planned, "config.json"));
+  m.expect_in(open_tensor_file(dir / "out"));
+}
+
 TEST(Sink, AnotherPlanStartsAfresh) {
   const TempFolder dir;
   Model m = small_model();
