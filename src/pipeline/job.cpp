@@ -1,5 +1,6 @@
 #include "pipeline/job.h"
 
+#include <atomic>
 #include <chrono>
 #include <cmath>
 #include <future>
@@ -274,7 +275,7 @@ class Job {
       vouch(journal);
       for (const Target& t : batch) {
         written_.emplace_back(t.tensor->name, t.hash());
-        if (t.tensor->source != nullptr) plan_.file.release(*t.tensor);
+        release(t);
       }
       // The disk takes it while the next batch is rounded.
       syncing_ = std::async(std::launch::async, [this, &journal] {
@@ -322,7 +323,9 @@ class Job {
   void run_batch(std::vector<Target>& batch) const {
     pool_.parallel_for(batch.size(), [&](size_t i) { pass(batch[i]); });
     std::vector<std::pair<size_t, size_t>> order;
+    std::vector<std::atomic<size_t>> left(batch.size());
     for (size_t i = 0; i < batch.size(); ++i) {
+      left[i] = batch[i].tasks.size();
       for (size_t k = 0; k < batch[i].tasks.size(); ++k) order.emplace_back(i, k);
     }
     pool_.parallel_for(order.size(), [&](size_t i) {
@@ -332,7 +335,13 @@ class Job {
       uint64_t bytes = 0;
       for (const Range& r : task.ranges) bytes += r.bytes;
       progress_.advance(bytes, t.tensor->name);
+      // What a change keeps is for several tensors, perhaps of this batch.
+      if (--left[order[i].first] == 0 && plan_.file.checkpoint().change() == nullptr) release(t);
     });
+  }
+
+  void release(const Target& t) const noexcept {
+    if (t.tensor->source != nullptr) plan_.file.release(*t.tensor);
   }
 
   void emit(const Task& task, const Range& r, std::span<const std::byte> bytes, Hasher& hasher) const {
