@@ -12,8 +12,8 @@
 //
 // L offers: width; F and I, vectors of width floats and int32 (plain numbers for width 1); splat, load,
 // store; least and most; to_float, to_int (of whole numbers); bits and floats (the same bits as the other
-// type); any (of a comparison); scale_sums, the loop over int16 weights; transpose, and turn, which does it
-// to rows that stand anywhere.
+// type); any (of a comparison); scale_sums, the loop over int16 weights, and shorten, which takes binary
+// places from them; transpose, and turn, which does it to rows that stand anywhere.
 
 namespace nibble::fitting {
 
@@ -76,6 +76,10 @@ struct OneLane {
       s.qq += q * q;
     }
     return s;
+  }
+  template <int N>
+  static void shorten(const int16_t* x, int places, int16_t* out) noexcept {
+    for (int i = 0; i < N; ++i) out[i] = product(x[i], static_cast<int16_t>(1 << (15 - places)));
   }
   static void transpose(const int32_t* rows, int n, int32_t* out) noexcept {
     std::memcpy(out, rows, static_cast<size_t>(n) * sizeof *out);
@@ -238,6 +242,7 @@ class PlainBlock {
     L::turn(rows, N, x);
     // Bits of floats order as integers do.
     I magnitude{}, top{};
+#pragma GCC unroll 8
     for (int i = 0; i < N; ++i) {
       const I b = L::bits(L::load(x + i * L::width)), m = b & 0x7fffffff;
       magnitude = m > magnitude ? m : magnitude;
@@ -256,9 +261,7 @@ class PlainBlock {
       L::store_int(pairs, (low & 0xffff) | (high << 16));
       std::memcpy(x_ + i * L::width, pairs, sizeof pairs);
     }
-    if (places == 0) return;
-    for (int i = 0; i < N * L::width; ++i)
-      coarse_[i] = static_cast<int16_t>((x_[i] + (1 << (places - 1))) >> places);
+    if (places != 0) L::template shorten<N>(x_, places, coarse_);
   }
 
   /// Block = normalized weights * unit; 0 for a block of zeros.
