@@ -28,6 +28,6 @@ const Widen& widen_kernels() {
 void widen_f16(const std::byte* in, float* out, int64_t n) noexcept { widen_kernels().f16(in, out, n); }
 void widen_bf16(const std::byte* in, float* out, int64_t n) noexcept { widen_kernels().bf16(in, out, n); }
 
-bool finite(const float* x, int64_t n) noexcept { return widen_kernels().finite(x, n); }
+int32_t magnitude_bits(const float* x, int64_t n) noexcept { return widen_kernels().magnitude(x, n); }
 
 }  // namespace nibble

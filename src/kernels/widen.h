@@ -10,7 +10,9 @@ namespace nibble {
 void widen_f16(const std::byte* in, float* out, int64_t n) noexcept;
 void widen_bf16(const std::byte* in, float* out, int64_t n) noexcept;
 
-/// all_finite of base/finite.h.
-bool finite(const float* x, int64_t n) noexcept;
+/// Bits of the largest magnitude, 0 where n is: magnitudes are ordered as their bits are, then infinity
+/// (infinity_bits), then NaN.
+int32_t magnitude_bits(const float* x, int64_t n) noexcept;
+inline constexpr int32_t infinity_bits = 0x7f800000;
 
 }  // namespace nibble

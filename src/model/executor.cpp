@@ -56,11 +56,6 @@ int64_t first_bad_row(const Value& v) {
   return -1;
 }
 
-/// How keys and values are kept that no later call reads.
-std::string_view passing_kv(const Program& program) {
-  return program.precision == Precision::fast ? "f16" : "f32";
-}
-
 std::string bad_weight(const Node& node) {
   for (const auto& w : node.weights) {
     if (!w) continue;
@@ -244,6 +239,15 @@ std::span<const float> Executor::run(std::span<const Part> parts) {
   return result_;
 }
 
+KvCache& Executor::passing(int64_t rows) {
+  if (!passing_ || passing_->capacity() < rows) {
+    passing_.emplace(program_.cache(rows, program_.precision == Precision::fast ? "f16" : "f32",
+                                    KvCache::Layers::in_turn));
+  }
+  passing_->wipe();
+  return *passing_;
+}
+
 std::span<const float> Executor::run_part(std::span<const int32_t> tokens, std::span<const float> input,
                                           InputObserver* observer, bool want_result) {
   const auto rows = static_cast<int64_t>(tokens.size());
@@ -251,8 +255,7 @@ std::span<const float> Executor::run_part(std::span<const int32_t> tokens, std::
       program_.input < 0 ? 0 : program_.slots[static_cast<size_t>(program_.input)].extent.cols;
   if (rows == 0 || static_cast<int64_t>(input.size()) != rows * cols)
     fail(ErrorKind::internal, "{} tokens with {} inputs of {} columns", rows, input.size(), cols);
-  KvCache cache = program_.cache(rows, passing_kv(program_));
-  const Part part{tokens, &cache, Want::all};
+  const Part part{tokens, &passing(rows), Want::all};
   const Value result = batch({{&part, 1}, {}, input, observer, want_result});
   return {result.data, static_cast<size_t>(result.rows * result.cols)};
 }
@@ -267,8 +270,7 @@ std::span<const float> Executor::encode(std::span<const int32_t> tokens,
   if (program_.context > 0 && rows > program_.context)
     fail(ErrorKind::usage, "{} tokens are more than the {} this encoder was made for", rows,
          program_.context);
-  KvCache cache = program_.cache(rows, passing_kv(program_));
-  const Part part{tokens, &cache, Want::all};
+  const Part part{tokens, &passing(rows), Want::all};
   const Value result = batch({.parts = {&part, 1}, .types = token_types, .input = {}});
   return {result.data, static_cast<size_t>(result.rows * result.cols)};
 }

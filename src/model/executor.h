@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -67,8 +68,12 @@ class Executor {
   /// Rows of the result, valid until the next call; none unless they are wanted.
   Value batch(const Batch& b);
 
+  /// Keys and values that no later call reads.
+  KvCache& passing(int64_t rows);
+
   const Program& program_;
   ThreadPool& pool_;
+  std::optional<KvCache> passing_;
   std::vector<int> buffer_of_;  ///< by slot
   /// In large pages: products write lines of many rows, each in a page of its own otherwise.
   struct Buffer {

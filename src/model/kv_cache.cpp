@@ -11,11 +11,12 @@ int64_t pages_of(int64_t tokens) { return (tokens + kv_page - 1) / kv_page; }
 
 }  // namespace
 
-KvCache::KvCache(const KvShape& shape, int64_t capacity, const KvStorages& storages)
+KvCache::KvCache(const KvShape& shape, int64_t capacity, const KvStorages& storages, Layers layers)
     : shape_(shape), capacity_(capacity), storages_(storages) {
   if (capacity < 1) fail(ErrorKind::usage, "a context of {} tokens holds nothing", capacity);
   if (storages.k.rotated || storages.v.rotated) fixed_rotation(shape.dim);
-  keys_.resize(static_cast<size_t>(shape.layers));
+  keys_.resize(
+      static_cast<size_t>(layers == Layers::all ? shape.layers : std::min<int64_t>(shape.layers, 1)));
   values_.resize(keys_.size());
 }
 
@@ -35,6 +36,13 @@ void KvCache::truncate(int64_t length) {
   if (length < 0 || length > length_)
     fail(ErrorKind::internal, "cannot cut {} cached tokens to {}", length_, length);
   length_ = length;
+}
+
+void KvCache::wipe() noexcept {
+  for (auto* side : {&keys_, &values_}) {
+    for (std::vector<Line>& layer : *side) std::fill(layer.begin(), layer.end(), Line{});
+  }
+  length_ = 0;
 }
 
 void KvCache::reserve(int64_t rows) {
@@ -58,9 +66,11 @@ void KvCache::advance(int64_t rows) {
 
 std::vector<KvLayer> KvCache::layers() {
   std::vector<KvLayer> all;
-  for (size_t i = 0; i < keys_.size(); ++i)
-    all.push_back({storages_.k, storages_.v, keys_[i].data()->bytes, values_[i].data()->bytes, shape_.heads,
+  for (size_t i = 0; i < static_cast<size_t>(shape_.layers); ++i) {
+    const size_t k = std::min(i, keys_.size() - 1);
+    all.push_back({storages_.k, storages_.v, keys_[k].data()->bytes, values_[k].data()->bytes, shape_.heads,
                    shape_.dim, room_});
+  }
   return all;
 }
 

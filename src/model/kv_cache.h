@@ -17,9 +17,12 @@ struct KvShape {
 /// of 64 tokens, up to `capacity` tokens.
 class KvCache {
  public:
+  /// In turn: the layers share the memory of one. For who passes all tokens at once and never looks back.
+  enum class Layers : uint8_t { all, in_turn };
+
   /// Throws Error{usage} for a capacity below 1 and for heads that cannot be rotated where `storages` asks
   /// for it.
-  KvCache(const KvShape& shape, int64_t capacity, const KvStorages& storages);
+  KvCache(const KvShape& shape, int64_t capacity, const KvStorages& storages, Layers layers = Layers::all);
 
   int64_t length() const noexcept { return length_; }
   int64_t capacity() const noexcept { return capacity_; }
@@ -32,6 +35,8 @@ class KvCache {
   /// Forgets the tokens from `length` on.
   void truncate(int64_t length);
   void clear() { truncate(0); }
+  /// Forgets all tokens and what they left in memory.
+  void wipe() noexcept;
 
   /// Makes room for `rows` more tokens. Throws Error{usage} if they do not fit.
   void reserve(int64_t rows);

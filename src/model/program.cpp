@@ -313,9 +313,9 @@ class Builder {
 
 void WeightSource::release(std::string_view) const {}
 
-KvCache Program::cache(int64_t capacity, std::string_view words) const {
+KvCache Program::cache(int64_t capacity, std::string_view words, KvCache::Layers layers) const {
   const KvStorages storages = KvStorages::parse(words);
-  if (!integer_kv) return KvCache(kv, capacity, storages);
+  if (!integer_kv) return KvCache(kv, capacity, storages, layers);
   // f32 and f16 stand for keys and values as they are computed.
   for (const KvStorage& side : {storages.k, storages.v}) {
     if ((side.format->word != "f32" && side.format->word != "f16") || side.rotated)
@@ -323,7 +323,7 @@ KvCache Program::cache(int64_t capacity, std::string_view words) const {
                   "its keys and values are 16 bits anyway: leave --kv out");
   }
   const KvStorage whole{&integer_kv_format, false};
-  return KvCache(kv, capacity, {whole, whole});
+  return KvCache(kv, capacity, {whole, whole}, layers);
 }
 
 namespace {

@@ -45,7 +45,8 @@ struct Program {
   /// An empty cache for one sequence of at most `capacity` tokens, which keeps keys and values as these words
   /// say (KvStorages::parse). Throws Error{usage}, also for words other than f32 where a program keeps whole
   /// numbers, which have no choice.
-  KvCache cache(int64_t capacity, std::string_view words = "f32") const;
+  KvCache cache(int64_t capacity, std::string_view words = "f32",
+                KvCache::Layers layers = KvCache::Layers::all) const;
 };
 
 /// A stretch of a model that runs by itself (Executor::run_part), so that no more of its weights need be in

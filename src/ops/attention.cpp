@@ -8,6 +8,7 @@
 #include "kernels/attend.h"
 #include "kernels/elementwise.h"
 #include "kernels/rotation.h"
+#include "kernels/widen.h"
 #include "ops/turn.h"
 
 namespace nibble {
@@ -35,16 +36,13 @@ std::vector<Extent> shape(const Node& node, std::span<const Extent> in) {
 /// Refuses finite numbers that a format would make infinite: softmax could hide that, or make it NaN later.
 void require_range(const Node& node, const char* what, const float* x, int64_t n, const KvFormat& format,
                    int64_t position) {
-  // On whole numbers, many of which can be compared at a time.
-  const auto least = std::bit_cast<int32_t>(format.overflow);
-  int32_t bad = 0;
+  if (magnitude_bits(x, n) < std::bit_cast<int32_t>(format.overflow)) return;
+  // What is no number has an error of its own, which tells where it came from.
+  float most = 0;
   for (int64_t i = 0; i < n; ++i) {
-    const int32_t magnitude = std::bit_cast<int32_t>(x[i]) & 0x7fffffff;
-    bad |= (magnitude >= least ? 1 : 0) & (magnitude < 0x7f800000 ? 1 : 0);
+    if (std::isfinite(x[i]) && std::fabs(x[i]) > std::fabs(most)) most = x[i];
   }
-  if (bad == 0) return;
-  const float most =
-      *std::max_element(x, x + n, [](float a, float b) { return std::fabs(a) < std::fabs(b); });
+  if (std::fabs(most) < format.overflow) return;
   throw Error(ErrorKind::bad_input,
               fmt::format("{}: a {} of the token at position {} reaches {}, which {} cannot hold", node.name,
                           what, position, most, format.word),

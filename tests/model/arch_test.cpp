@@ -92,7 +92,7 @@ void check_encoders(const std::filesystem::path& npz) {
   for (const std::string kind : {"bert", "distilbert"}) {
     const Program program = load_program(open_checkpoint((goldens() / kind).string()), pool);
     Executor executor(program, pool);
-    for (const std::string length : {"1", "13", "24"}) {
+    for (const std::string length : {"24", "1", "13", "24"}) {
       const auto ids = arrays.at("ids_" + length).ints();
       auto types = arrays.at("types_" + length).ints();
       if (kind == "distilbert") types.clear();
