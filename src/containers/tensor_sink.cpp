@@ -115,7 +115,8 @@ void reserve(int fd, uint64_t size, const std::string& path) {
 std::vector<size_t> places_to_fill(const OutputPlan::File& file) {
   const std::string_view text(reinterpret_cast<const char*>(file.header.data()), file.header.size());
   std::vector<size_t> places;
-  for (size_t at = text.find(text_to_come); at != text.npos; at = text.find(text_to_come, at + 1))
+  for (size_t at = text.find(text_to_come); at != std::string_view::npos;
+       at = text.find(text_to_come, at + 1))
     places.push_back(at);
   return places;
 }

@@ -366,7 +366,7 @@ std::string rest_of(ContentHash& source, ThreadPool& pool, Progress& progress) {
   const uint64_t left = source.left();
   if (left < worth_showing) return source.finish(pool);
   progress.start("hashing what was not read", left, "B");
-  const std::string hash = source.finish(pool, [&](uint64_t bytes) { progress.advance(bytes); });
+  std::string hash = source.finish(pool, [&](uint64_t bytes) { progress.advance(bytes); });
   progress.finish();
   return hash;
 }
