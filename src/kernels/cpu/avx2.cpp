@@ -12,8 +12,8 @@
 #include "kernels/cpu/generic.inc"
 #define ENCODE_TABLE encode_avx2
 #include "kernels/cpu/encode.inc"
-#define WIDEN_TABLE widen_avx2
 #include "kernels/cpu/int8.inc"
+#define WIDEN_TABLE widen_avx2
 #include "kernels/cpu/widen.inc"
 // What follows uses what stands above.
 #include "kernels/cpu/codes256.inc"

@@ -9,8 +9,8 @@
 #include "kernels/cpu/generic.inc"
 #define ENCODE_TABLE encode_avx512
 #include "kernels/cpu/encode.inc"
-#define WIDEN_TABLE widen_avx512
 #include "kernels/cpu/int8.inc"
+#define WIDEN_TABLE widen_avx512
 #include "kernels/cpu/widen.inc"
 
 namespace nibble {
