@@ -63,10 +63,11 @@ void MappedFile::release(size_t offset, size_t length) const noexcept {
 
 void want_pages(std::span<const std::byte> bytes) noexcept {
   constexpr int populate_read = 22;  // MADV_POPULATE_READ of Linux 5.14
-  const auto page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
-  const auto begin = reinterpret_cast<uintptr_t>(bytes.data());
-  const uintptr_t first = begin / page * page, last = (begin + bytes.size() + page - 1) / page * page;
-  if (!bytes.empty()) madvise(reinterpret_cast<void*>(first), last - first, populate_read);
+  const auto page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+  if (bytes.empty()) return;
+  const size_t before =
+      reinterpret_cast<uintptr_t>(bytes.data()) % page;  // advice is given from the start of a page
+  madvise(const_cast<std::byte*>(bytes.data()) - before, before + bytes.size(), populate_read);
 }
 
 }  // namespace nibble
