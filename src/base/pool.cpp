@@ -48,21 +48,37 @@ struct ThreadPool::State {
   std::atomic<uint64_t> gate{0};
   std::atomic<bool> stop{false};
   const std::function<void(size_t)>* body = nullptr;
-  size_t count = 0;
-  std::atomic<size_t> next{0};
+  /// The indices that one thread begins with. The same thread has the same part of every job of a size: what
+  /// it wrote is in its own cache when the next job reads it.
+  struct alignas(64) Share {
+    std::atomic<size_t> next{0};
+    size_t end = 0;
+  };
+  std::vector<Share> shares;
   std::mutex failure_mutex;
   std::exception_ptr failure;
 
-  void work() {
+  /// Its own share, then what is left of the others'.
+  void work(size_t thread) {
     inside_body = true;
     try {
-      for (size_t i = next.fetch_add(1); i < count; i = next.fetch_add(1)) (*body)(i);
+      for (size_t s = 0; s < shares.size(); ++s) {
+        Share& share = shares[(thread + s) % shares.size()];
+        for (size_t i = share.next.fetch_add(1); i < share.end; i = share.next.fetch_add(1)) (*body)(i);
+      }
     } catch (...) {
-      next.store(count);
+      for (Share& share : shares) share.next.store(share.end);
       const std::lock_guard lock(failure_mutex);
       if (!failure) failure = std::current_exception();
     }
     inside_body = false;
+  }
+
+  void share_out(size_t count) {
+    for (size_t s = 0; s < shares.size(); ++s) {
+      shares[s].next.store(count * s / shares.size(), std::memory_order_relaxed);
+      shares[s].end = count * (s + 1) / shares.size();
+    }
   }
 
   static uint64_t job_of(uint64_t g) { return (g & ~open) / one_job; }
@@ -71,7 +87,7 @@ struct ThreadPool::State {
     return stop.load(std::memory_order_acquire) || ((g & open) != 0 && job_of(g) != seen);
   }
 
-  void serve() {
+  void serve(size_t thread) {
     uint64_t seen = 0;
     for (;;) {
       for (int i = 0; i < spins_before_sleep && !called(seen); ++i) relax();
@@ -84,7 +100,7 @@ struct ThreadPool::State {
       while ((g & open) != 0 && job_of(g) != seen) {
         if (!gate.compare_exchange_weak(g, g + 1, std::memory_order_acq_rel)) continue;
         seen = job_of(g);
-        work();
+        work(thread);
         gate.fetch_sub(1, std::memory_order_release);
         break;
       }
@@ -115,8 +131,9 @@ struct ThreadPool::State {
 };
 
 ThreadPool::ThreadPool(int threads) : state_(std::make_unique<State>()) {
-  const int n = threads > 0 ? threads : allowed_processors();
-  for (int i = 1; i < n; ++i) state_->threads.emplace_back([s = state_.get()] { s->serve(); });
+  const auto n = static_cast<size_t>(threads > 0 ? threads : allowed_processors());
+  state_->shares = std::vector<State::Share>(n);
+  for (size_t i = 1; i < n; ++i) state_->threads.emplace_back([s = state_.get(), i] { s->serve(i); });
 }
 
 ThreadPool::~ThreadPool() {
@@ -139,11 +156,10 @@ void ThreadPool::parallel_for(size_t count, const std::function<void(size_t)>& b
   }
   const std::lock_guard caller(s.one_caller);
   s.body = &body;
-  s.count = count;
   s.failure = nullptr;
-  s.next.store(0);
+  s.share_out(count);
   s.begin();
-  s.work();
+  s.work(0);
   s.end();
   if (s.failure) std::rethrow_exception(s.failure);
 }
