@@ -1,10 +1,12 @@
 #include "kernels/int8_matmul.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 
 #include "formats/whole_codes.h"
 #include "kernels/scratch.h"
+#include "kernels/widen.h"
 
 namespace nibble {
 namespace {
@@ -49,8 +51,13 @@ void each_grid(const Int8Kernels& kernels, const ActivationGrid& grid, const flo
     if (m * k > serial_rounding) return pool.parallel_for(rows, body);
     for (size_t i = 0; i < rows; ++i) body(i);
   };
-  const auto look = [&](size_t i) {
-    return kernels.extremes({x + static_cast<int64_t>(i) * k, k, grid.outliers});
+  const bool magnitude = !grid.asymmetric && std::isinf(grid.outliers);  // is all there is to know
+  const auto look = [&](size_t i) -> Extremes {
+    const float* row = x + static_cast<int64_t>(i) * k;
+    if (!magnitude) return kernels.extremes({row, k, grid.outliers});
+    const int32_t bits = magnitude_bits(row, k);
+    const auto most = std::bit_cast<float>(bits);
+    return {-most, most, bits < infinity_bits};
   };
   if (grid.range != ActivationGrid::Range::tensor) {
     const bool fixed = grid.range == ActivationGrid::Range::fixed;
@@ -131,11 +138,18 @@ const int8_t* Int8Matrix::panel(int64_t p) const noexcept {
   return reinterpret_cast<const int8_t*>(codes_.get()) + p * int8_rows * padded(cols_);
 }
 
-/// One product: activations rounded once, then panels of weights on all threads.
-class Int8Product {
+/// Activations on a grid, in the order that the kernels of some matrices read them.
+class RoundedInput {
  public:
-  Int8Product(const Int8Matrix& w, const ActivationGrid& grid, const float* x, int64_t m, ThreadPool& pool)
-      : w_(w), kernels_(*w.kernels_), x_(x), m_(m), stride_(padded(w.cols_) * kernels_.x_bytes) {
+  /// For `w` and what reads like it.
+  RoundedInput(const Int8Matrix& w, const ActivationGrid& grid, const float* x, int64_t m, ThreadPool& pool)
+      : kernels_(*w.kernels_),
+        x_(x),
+        m_(m),
+        cols_(w.cols_),
+        group_(w.group_),
+        groups_(w.groups_),
+        stride_(row_stride(padded(w.cols_) * kernels_.x_bytes)) {
     const auto rows = static_cast<size_t>(m);
     rounded_ = &scratch<RoundedByte>(static_cast<size_t>(int8_padded(m) * stride_))->v;
     if (w.zeros_) x_sums_.resize(rows * static_cast<size_t>(w.groups_));
@@ -153,79 +167,23 @@ class Int8Product {
     });
   }
 
-  /// Panel p and, if there are two, the one after it.
-  void panels(int64_t p, int64_t n, const float* bias, float* y, int64_t y_stride) const {
-    const int64_t size = int8_padded(m_) * int8_rows, step = int8_rows * padded(w_.cols_);
-    const size_t bytes = 2 * static_cast<size_t>(size) * sizeof(float);
-    int32_t* sums = &scratch<WholeSum>(bytes)->v;
-    float* total = &scratch<FloatSum>(bytes)->v;
-    const int8_t* codes = w_.panel(p);
-    for (int64_t g = 0; g < w_.groups_; ++g) {
-      const int64_t at = g * w_.group_;
-      const int64_t k = w_.groups_ == 1 ? padded(w_.cols_) : w_.group_;
-      kernels_.products(
-          {codes + at * int8_rows, n, step, rounded_ + at * kernels_.x_bytes, m_, stride_, k, sums});
-      for (int64_t i = 0; i < n; ++i) {
-        const Int8ScaleTask scaling = scale_task(p + i, g, sums + i * size, total + i * size);
-        if (w_.groups_ == 1 && outliers_.empty()) {
-          kernels_.scale_and_store(scaling, store_task(p + i, nullptr, scales_.data(), bias, y, y_stride));
-        } else {
-          kernels_.scale(scaling);
-        }
-      }
-    }
-    for (int64_t i = 0; i < n && (w_.groups_ > 1 || !outliers_.empty()); ++i)
-      store(p + i, codes + i * step, total + i * size, bias, y, y_stride);
-  }
-
  private:
-  Int8ScaleTask scale_task(int64_t p, int64_t g, const int32_t* sums, float* total) const {
-    const int64_t numbers = (p * w_.groups_ + g) * int8_rows;
-    return {sums,
-            m_,
-            shifts_.data(),
-            w_.sums_.data() + numbers,
-            w_.zeros_ ? w_.zero_.data() + numbers : nullptr,
-            w_.zeros_ ? x_sums_.data() + g : nullptr,
-            w_.groups_,
-            w_.scales_.data() + numbers,
-            g > 0,
-            total};
-  }
+  friend class Int8Product;
 
-  Int8StoreTask store_task(int64_t p, const float* total, const float* scales, const float* bias, float* y,
-                           int64_t y_stride) const {
-    const int64_t row = p * int8_rows;
-    return {
-        total,   m_,      scales, bias == nullptr ? nullptr : bias + row, std::min(int8_rows, w_.rows_ - row),
-        y + row, y_stride};
-  }
-
-  void store(int64_t p, const int8_t* codes, float* total, const float* bias, float* y,
-             int64_t y_stride) const {
-    const float* scales = scales_.data();
-    if (!outliers_.empty()) {
-      for (int64_t i = 0; i < m_; ++i) {
-        float* t = total + i * int8_rows;
-        for (int64_t j = 0; j < int8_rows; ++j) t[j] *= scales_[static_cast<size_t>(i)];
-        add_outliers(p, i, codes, t);
-      }
-      scales = ones_.data();
-    }
-    kernels_.store(store_task(p, total, scales, bias, y, y_stride));
-  }
+  // An odd number of lines: what stands below each other is then not in the same place of the cache.
+  static int64_t row_stride(int64_t bytes) { return ((bytes + 63) / 64 | 1) * 64; }
 
   void round_row(int64_t i, const RowGrid& g, float threshold, bool split) {
-    const float* x = x_ + i * w_.cols_;
+    const float* x = x_ + i * cols_;
     std::byte* out = rounded_ + i * stride_;
-    kernels_.round({x, w_.cols_, g.inverse, threshold, g.zero, g.low, g.high, out});
-    for (int64_t c = 0; c < w_.cols_ && split; ++c) {
+    kernels_.round({x, cols_, g.inverse, threshold, g.zero, g.low, g.high, out});
+    for (int64_t c = 0; c < cols_ && split; ++c) {
       if (std::fabs(x[c]) > threshold) outliers_[static_cast<size_t>(i)].push_back(c);
     }
-    for (int64_t group = 0; group < w_.groups_ && w_.zeros_; ++group) {
+    for (int64_t group = 0; group < groups_ && !x_sums_.empty(); ++group) {
       int32_t sum = 0;
-      for (int64_t c = 0; c < w_.group_; ++c) sum += number(out, group * w_.group_ + c) - g.zero;
-      x_sums_[static_cast<size_t>(i * w_.groups_ + group)] = sum;
+      for (int64_t c = 0; c < group_; ++c) sum += number(out, group * group_ + c) - g.zero;
+      x_sums_[static_cast<size_t>(i * groups_ + group)] = sum;
     }
   }
 
@@ -234,10 +192,93 @@ class Int8Product {
     return reinterpret_cast<const int16_t*>(row)[c] - kernels_.x_offset;
   }
 
+  const Int8Kernels& kernels_;
+  const float* x_;
+  int64_t m_, cols_, group_, groups_, stride_;
+  std::byte* rounded_ = nullptr;
+  std::vector<int32_t> shifts_, x_sums_;
+  std::vector<float> scales_, ones_;
+  std::vector<std::vector<int64_t>> outliers_;
+};
+
+/// One matrix with activations that are rounded already.
+class Int8Product {
+ public:
+  Int8Product(const RoundedInput& x, const Int8Part& part) : x_(x), w_(*part.w), part_(part) {}
+
+  int64_t panel_count() const { return (w_.rows_ + int8_rows - 1) / int8_rows; }
+
+  /// Panel p and, if there is one, the one after it.
+  void panels(int64_t p) const {
+    const Int8Kernels& kernels = x_.kernels_;
+    const int64_t n = std::min<int64_t>(2, panel_count() - p);
+    const int64_t size = int8_padded(x_.m_) * int8_rows, step = int8_rows * padded(w_.cols_);
+    const size_t bytes = 2 * static_cast<size_t>(size) * sizeof(float);
+    int32_t* sums = &scratch<WholeSum>(bytes)->v;
+    float* total = &scratch<FloatSum>(bytes)->v;
+    const int8_t* codes = w_.panel(p);
+    const bool at_once = w_.groups_ == 1 && x_.outliers_.empty();
+    for (int64_t g = 0; g < w_.groups_; ++g) {
+      const int64_t at = g * w_.group_;
+      const int64_t k = w_.groups_ == 1 ? padded(w_.cols_) : w_.group_;
+      kernels.products(
+          {codes + at * int8_rows, n, step, x_.rounded_ + at * kernels.x_bytes, x_.m_, x_.stride_, k, sums});
+      for (int64_t i = 0; i < n; ++i) {
+        const Int8ScaleTask scaling = scale_task(p + i, g, sums + i * size, total + i * size);
+        if (at_once) {
+          kernels.scale_and_store(scaling, store_task(p + i, nullptr, x_.scales_.data()));
+        } else {
+          kernels.scale(scaling);
+        }
+      }
+    }
+    for (int64_t i = 0; i < n && !at_once; ++i) store(p + i, codes + i * step, total + i * size);
+  }
+
+ private:
+  Int8ScaleTask scale_task(int64_t p, int64_t g, const int32_t* sums, float* total) const {
+    const int64_t numbers = (p * w_.groups_ + g) * int8_rows;
+    return {sums,
+            x_.m_,
+            x_.shifts_.data(),
+            w_.sums_.data() + numbers,
+            w_.zeros_ ? w_.zero_.data() + numbers : nullptr,
+            w_.zeros_ ? x_.x_sums_.data() + g : nullptr,
+            w_.groups_,
+            w_.scales_.data() + numbers,
+            g > 0,
+            total};
+  }
+
+  Int8StoreTask store_task(int64_t p, const float* total, const float* scales) const {
+    const int64_t row = p * int8_rows;
+    return {.total = total,
+            .m = x_.m_,
+            .scales = scales,
+            .bias = part_.bias == nullptr ? nullptr : part_.bias + row,
+            .activation = part_.activation ? &*part_.activation : nullptr,
+            .n = std::min(int8_rows, w_.rows_ - row),
+            .y = part_.y + row,
+            .y_stride = part_.y_stride};
+  }
+
+  void store(int64_t p, const int8_t* codes, float* total) const {
+    const float* scales = x_.scales_.data();
+    if (!x_.outliers_.empty()) {
+      for (int64_t i = 0; i < x_.m_; ++i) {
+        float* t = total + i * int8_rows;
+        for (int64_t j = 0; j < int8_rows; ++j) t[j] *= scales[i];
+        add_outliers(p, i, codes, t);
+      }
+      scales = x_.ones_.data();
+    }
+    x_.kernels_.store(store_task(p, total, scales));
+  }
+
   void add_outliers(int64_t p, int64_t i, const int8_t* codes, float* total) const {
-    const int64_t adjacent = kernels_.adjacent;
-    for (const int64_t c : outliers_[static_cast<size_t>(i)]) {
-      const float x = x_[i * w_.cols_ + c];
+    const int64_t adjacent = x_.kernels_.adjacent;
+    for (const int64_t c : x_.outliers_[static_cast<size_t>(i)]) {
+      const float x = x_.x_[i * w_.cols_ + c];
       const auto at = static_cast<size_t>((p * w_.groups_ + c / w_.group_) * int8_rows);
       const int8_t* column = codes + c / adjacent * adjacent * int8_rows + c % adjacent;
       for (int64_t j = 0; j < int8_rows; ++j) {
@@ -248,32 +289,43 @@ class Int8Product {
     }
   }
 
+  const RoundedInput& x_;
   const Int8Matrix& w_;
-  const Int8Kernels& kernels_;
-  const float* x_;
-  int64_t m_, stride_;
-  std::byte* rounded_ = nullptr;
-  std::vector<int32_t> shifts_, x_sums_;
-  std::vector<float> scales_, ones_;
-  std::vector<std::vector<int64_t>> outliers_;
+  const Int8Part& part_;
 };
+
+void int8_matmul(std::span<const Int8Part> parts, const ActivationGrid& grid, const float* x, int64_t m,
+                 ThreadPool& pool) {
+  if (m == 0 || parts.empty()) return;
+  const RoundedInput rounded(*parts[0].w, grid, x, m, pool);
+  std::vector<Int8Product> products;
+  std::vector<int64_t> first{0};  // pair of panels of each product
+  int64_t rows = 0;
+  for (const Int8Part& part : parts) {
+    if (!part.w->reads_like(*parts[0].w))
+      fail(ErrorKind::internal, "products that read activations differently");
+    products.emplace_back(rounded, part);
+    first.push_back(first.back() + (products.back().panel_count() + 1) / 2);
+    rows += part.w->rows();
+  }
+  const auto pairs = [&](int64_t begin, int64_t end) {
+    for (size_t i = 0; i < products.size(); ++i) {
+      for (int64_t p = std::max(begin, first[i]); p < std::min(end, first[i + 1]); ++p)
+        products[i].panels(2 * (p - first[i]));
+    }
+  };
+  const int64_t all = first.back(), pieces = std::min<int64_t>(all, int64_t{64} * pool.threads());
+  if (m * rows * parts[0].w->cols() <= serial_work) return pairs(0, all);
+  pool.parallel_for(static_cast<size_t>(pieces), [&](size_t at) {
+    const auto i = static_cast<int64_t>(at);
+    pairs(all * i / pieces, all * (i + 1) / pieces);
+  });
+}
 
 void int8_matmul(const Int8Matrix& w, const ActivationGrid& grid, const float* x, int64_t m,
                  const float* bias, float* y, int64_t y_stride, ThreadPool& pool) {
-  if (m == 0 || w.rows() == 0) return;
-  const Int8Product product(w, grid, x, m, pool);
-  const int64_t panels = (w.rows() + int8_rows - 1) / int8_rows;
-  if (m * w.rows() * w.cols() <= serial_work) {
-    for (int64_t p = 0; p < panels; p += 2)
-      product.panels(p, std::min<int64_t>(2, panels - p), bias, y, y_stride);
-    return;
-  }
-  const int64_t pairs = (panels + 1) / 2, pieces = std::min<int64_t>(pairs, int64_t{8} * pool.threads());
-  pool.parallel_for(static_cast<size_t>(pieces), [&](size_t at) {
-    const auto i = static_cast<int64_t>(at);
-    for (int64_t p = pairs * i / pieces * 2; p < pairs * (i + 1) / pieces * 2; p += 2)
-      product.panels(p, std::min<int64_t>(2, panels - p), bias, y, y_stride);
-  });
+  const Int8Part part{&w, bias, y, y_stride, {}};
+  int8_matmul({&part, 1}, grid, x, m, pool);
 }
 
 void round_to_grid(const ActivationGrid& grid, const float* x, int64_t m, int64_t k, float* out,

@@ -2,8 +2,11 @@
 
 #include <limits>
 #include <memory>
+#include <optional>
+#include <span>
 #include <vector>
 
+#include "kernels/elementwise.h"
 #include "kernels/matmul.h"
 
 namespace nibble {
@@ -24,6 +27,8 @@ struct ActivationGrid {
   /// 2208.07339, which takes whole columns where one token has such a value; here it is each token by
   /// itself, so that a token's result does not depend on the others of the batch).
   float outliers = std::numeric_limits<float>::infinity();
+
+  bool operator==(const ActivationGrid&) const = default;
 };
 
 /// Rows [first, first + n) of a matrix as products of whole numbers read them: codes of 8 bits in the order
@@ -40,8 +45,14 @@ class Int8Matrix {
 
   int64_t rows() const noexcept { return rows_; }
   int64_t cols() const noexcept { return cols_; }
+  /// Whether both read rounded activations in the same way.
+  bool reads_like(const Int8Matrix& other) const noexcept {
+    return kernels_ == other.kernels_ && cols_ == other.cols_ && group_ == other.group_ &&
+           zeros_ == other.zeros_;
+  }
 
  private:
+  friend class RoundedInput;
   friend class Int8Product;
   friend class IntegerMatrix;
   friend class IntegerProduct;
@@ -59,10 +70,22 @@ class Int8Matrix {
   std::vector<int32_t> zero_, sums_;  ///< zeros; sums of codes
 };
 
-/// y[i][j] = sum over k of x[i][k] * w[j][k], plus bias[j] where there is one (null: none): activations are
-/// rounded to the grid, sums of each group are exact whole numbers, and what follows has a fixed order, so
-/// the result has the same bits at every level and for every number of threads. x is [m, cols]; rows of y
-/// stand `y_stride` apart. A row of x with NaN or infinity gives NaN or infinity.
+/// One of several products of the same x: y[i][j] = act(sum over k of x[i][k] * w[j][k] + bias[j]).
+struct Int8Part {
+  const Int8Matrix* w;
+  const float* bias;  ///< null: none
+  float* y;
+  int64_t y_stride;                          ///< from row to row
+  std::optional<ActivationKind> activation;  ///< none: the sums themselves
+};
+
+/// Activations, x [m, cols], are rounded to the grid, sums of each group are exact whole numbers, and what
+/// follows has a fixed order, so the result has the same bits at every level and for every number of threads.
+/// A row of x with NaN or infinity gives NaN or infinity. All matrices must read x alike (reads_like()): it
+/// is rounded once.
+void int8_matmul(std::span<const Int8Part> parts, const ActivationGrid& grid, const float* x, int64_t m,
+                 ThreadPool& pool);
+/// One of them.
 void int8_matmul(const Int8Matrix& w, const ActivationGrid& grid, const float* x, int64_t m,
                  const float* bias, float* y, int64_t y_stride, ThreadPool& pool);
 

@@ -27,6 +27,7 @@ const Widen& widen_kernels() {
 
 void widen_f16(const std::byte* in, float* out, int64_t n) noexcept { widen_kernels().f16(in, out, n); }
 void widen_bf16(const std::byte* in, float* out, int64_t n) noexcept { widen_kernels().bf16(in, out, n); }
+void narrow_f16(const float* x, uint16_t* out, int64_t n) noexcept { widen_kernels().to_f16(x, out, n); }
 
 int32_t magnitude_bits(const float* x, int64_t n) noexcept { return widen_kernels().magnitude(x, n); }
 

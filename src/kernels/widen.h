@@ -10,6 +10,9 @@ namespace nibble {
 void widen_f16(const std::byte* in, float* out, int64_t n) noexcept;
 void widen_bf16(const std::byte* in, float* out, int64_t n) noexcept;
 
+/// f32_to_f16 of n numbers, to the bit.
+void narrow_f16(const float* x, uint16_t* out, int64_t n) noexcept;
+
 /// Bits of the largest magnitude, 0 where n is: magnitudes are ordered as their bits are, then infinity
 /// (infinity_bits), then NaN.
 int32_t magnitude_bits(const float* x, int64_t n) noexcept;

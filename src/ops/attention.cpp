@@ -21,6 +21,7 @@ constexpr int64_t serial_work = 64 * 1024;
 // Keys that one task of few queries looks at, whatever the number of threads: more of them are shared out.
 constexpr int64_t split_keys = 1024;
 constexpr int64_t split_rows = 16;
+constexpr int64_t store_block = 16;  // divides kv_page
 constexpr float hidden_score = -std::numeric_limits<float>::infinity();
 
 std::vector<Extent> shape(const Node& node, std::span<const Extent> in) {
@@ -52,30 +53,39 @@ void require_range(const Node& node, const char* what, const float* x, int64_t n
 /// Writes the keys and values of a sequence's new tokens. Heads stand apart in the cache.
 void store_rows(const Node& node, const SequenceRows& rows, const KvLayer& kv, const Value& k, const Value& v,
                 ThreadPool& pool) {
-  const auto store = [&](size_t i) {
-    const auto head = static_cast<int64_t>(i);
-    std::vector<float> turned(static_cast<size_t>(kv.dim));
-    const auto source = [&](const Value& from, int64_t row, bool rotated) -> const float* {
-      const float* x = from.row(row) + head * kv.dim;
-      if (!rotated) return x;
-      std::copy_n(x, kv.dim, turned.data());
-      fixed_rotation(kv.dim).turn(turned.data());
-      return turned.data();
+  // Position p of the sequence; all its keys lie side by side, then all its values.
+  const auto store = [&](int64_t p) {
+    const int64_t page = p / kv_page, slot = p % kv_page, row = rows.first + p - rows.position;
+    std::vector<float> turned;
+    const auto source = [&](const Value& from, const char* what, const KvFormat& format, bool rotated) {
+      const float* x = from.row(row);
+      if (rotated) {
+        turned.assign(x, x + from.cols);
+        for (int64_t head = 0; head < kv.heads; ++head)
+          fixed_rotation(kv.dim).turn(turned.data() + head * kv.dim);
+        x = turned.data();
+      }
+      require_range(node, what, x, from.cols, format, p);
+      return x;
     };
-    for (int64_t r = 0; r < rows.count; ++r) {
-      const int64_t position = rows.position + r, page = position / kv_page, slot = position % kv_page;
-      const float* key = source(k, rows.first + r, kv.k.rotated);
-      require_range(node, "key", key, kv.dim, *kv.k.format, position);
-      kv.k.format->put_key(kv.key_page(page, head), slot, kv.dim, key);
-      const float* value = source(v, rows.first + r, kv.v.rotated);
-      require_range(node, "value", value, kv.dim, *kv.v.format, position);
-      kv.v.format->put_value(kv.value_page(page, head), slot, kv.dim, value);
-    }
+    const float* key = source(k, "key", *kv.k.format, kv.k.rotated);
+    for (int64_t head = 0; head < kv.heads; ++head)
+      kv.k.format->put_key(kv.key_page(page, head), slot, kv.dim, key + head * kv.dim);
+    const float* value = source(v, "value", *kv.v.format, kv.v.rotated);
+    for (int64_t head = 0; head < kv.heads; ++head)
+      kv.v.format->put_value(kv.value_page(page, head), slot, kv.dim, value + head * kv.dim);
   };
+  // Positions that may share a line of the cache go together.
+  const int64_t end = rows.position + rows.count, first = rows.position / store_block * store_block;
+  const auto block = [&](size_t i) {
+    const int64_t begin = first + static_cast<int64_t>(i) * store_block;
+    for (int64_t p = std::max(begin, rows.position); p < std::min(begin + store_block, end); ++p) store(p);
+  };
+  const auto blocks = static_cast<size_t>((end - first + store_block - 1) / store_block);
   if (rows.count * kv.heads * kv.dim < 4096) {
-    for (int64_t head = 0; head < kv.heads; ++head) store(static_cast<size_t>(head));
+    for (size_t i = 0; i < blocks; ++i) block(i);
   } else {
-    pool.parallel_for(static_cast<size_t>(kv.heads), store);
+    pool.parallel_for(blocks, block);
   }
 }
 

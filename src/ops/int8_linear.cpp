@@ -12,6 +12,8 @@ std::vector<Extent> shape(const Node& node, std::span<const Extent> in) {
   const auto& matrix = attributes.matrix;
   if (matrix != nullptr && (matrix->rows() != attributes.linear.rows || matrix->cols() != in[0].cols))
     fail(ErrorKind::internal, "{} has whole numbers for {} x {}", node.name, matrix->rows(), matrix->cols());
+  if (attributes.activation && matrix == nullptr)
+    fail(ErrorKind::internal, "{} has an activation but no whole numbers", node.name);
   return out;
 }
 
@@ -30,6 +32,12 @@ void follow(RunningRange& running, const Value& x, float threshold) {
   running.seen = true;
 }
 
+Int8Part part_of(const Node& node, const Value& out) {
+  const auto& a = node.attribute<Int8LinearAttributes>();
+  const float* bias = node.weight(1) != nullptr ? node.weight(1)->values.data() + a.linear.first : nullptr;
+  return {a.matrix.get(), bias, out.data, out.cols, a.activation};
+}
+
 void forward(const Node& node, RunContext& run, std::span<const Value> in, std::span<const Value> out) {
   const auto& a = node.attribute<Int8LinearAttributes>();
   if (run.observer != nullptr) run.observer->see(node, *node.weight(0), 0, in[0]);
@@ -40,9 +48,9 @@ void forward(const Node& node, RunContext& run, std::span<const Value> in, std::
     grid.low = a.running->low;
     grid.high = a.running->high;
   }
-  const float* bias = node.weight(1) != nullptr ? node.weight(1)->values.data() + a.linear.first : nullptr;
   if (a.matrix != nullptr) {
-    int8_matmul(*a.matrix, grid, in[0].data, in[0].rows, bias, out[0].data, out[0].cols, run.pool);
+    const Int8Part part = part_of(node, out[0]);
+    int8_matmul({&part, 1}, grid, in[0].data, in[0].rows, run.pool);
     return;
   }
   std::vector<float> rounded(static_cast<size_t>(in[0].rows * in[0].cols));
@@ -54,8 +62,37 @@ void forward(const Node& node, RunContext& run, std::span<const Value> in, std::
   linear_op.forward(plain, inner, {&x, 1}, out);
 }
 
+/// Whether two nodes round their input to the same numbers, in the same order.
+bool round_alike(const Node& node, const Node& other) {
+  const auto &a = node.attribute<Int8LinearAttributes>(), &b = other.attribute<Int8LinearAttributes>();
+  return a.matrix != nullptr && b.matrix != nullptr && a.running == nullptr && b.running == nullptr &&
+         a.grid == b.grid && a.matrix->reads_like(*b.matrix);
+}
+
+void forward_together(std::span<const Node> nodes, RunContext& run, const Value& in,
+                      std::span<const Value> out) {
+  size_t n = 1;
+  for (size_t i = 0; i < nodes.size(); i += n) {
+    for (n = 1; i + n < nodes.size() && round_alike(nodes[i], nodes[i + n]);) ++n;
+    if (n == 1) {
+      forward(nodes[i], run, {&in, 1}, out.subspan(i, 1));
+      continue;
+    }
+    std::vector<Int8Part> parts;
+    for (size_t k = i; k < i + n; ++k) {
+      if (run.observer != nullptr) run.observer->see(nodes[k], *nodes[k].weight(0), 0, in);
+      parts.push_back(part_of(nodes[k], out[k]));
+    }
+    int8_matmul(parts, nodes[i].attribute<Int8LinearAttributes>().grid, in.data, in.rows, run.pool);
+  }
+}
+
 }  // namespace
 
-const Op int8_linear_op{.name = "int8 linear", .shape = shape, .forward = forward, .products = true};
+const Op int8_linear_op{.name = "int8 linear",
+                        .shape = shape,
+                        .forward = forward,
+                        .forward_together = forward_together,
+                        .products = true};
 
 }  // namespace nibble

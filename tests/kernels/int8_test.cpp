@@ -227,6 +227,45 @@ TEST(Int8Matmul, OddSizesAndSlicesAndBias) {
   }
 }
 
+// Several matrices with the same x, with activations on top, are what each is by itself.
+TEST(Int8Matmul, PartsAndActivationsChangeNoBit) {
+  const KeepLevel keep;
+  ThreadPool pool(2);
+  for (const char* word : {"int8:channel", "int8:g128:asym"}) {
+    const Matrix a = weights(word, 50, 256), b = weights(word, 21, 256);
+    const auto bias = gaussian(50, 6);
+    for (const int64_t m : {1, 5, 40}) {
+      const auto x = gaussian(m * 256, 5);
+      for (const IsaLevel level : isa_levels()) {
+        set_isa_level(level);
+        const Int8Matrix first(a, 0, 50, pool), second(b, 0, 21, pool);
+        ASSERT_TRUE(first.reads_like(second));
+        for (const ActivationGrid& grid : grids()) {
+          std::vector<float> y(static_cast<size_t>(m) * 50), z(static_cast<size_t>(m) * 21);
+          int8_matmul(first, grid, x.data(), m, bias.data(), y.data(), 50, pool);
+          int8_matmul(second, grid, x.data(), m, nullptr, z.data(), 21, pool);
+          for (const ActivationKind kind : {ActivationKind::silu, ActivationKind::gelu_tanh,
+                                            ActivationKind::gelu_erf, ActivationKind::relu}) {
+            std::vector<float> wanted(y.size()), got(y.size(), NAN), other(z.size(), NAN);
+            activate(kind, y.data(), nullptr, wanted.data(), static_cast<int64_t>(y.size()));
+            const std::array<Int8Part, 2> parts{Int8Part{&first, bias.data(), got.data(), 50, kind},
+                                                Int8Part{&second, nullptr, other.data(), 21, {}}};
+            int8_matmul(parts, grid, x.data(), m, pool);
+            ASSERT_EQ(got, wanted) << word << " " << m << " " << isa_name(level);
+            ASSERT_EQ(other, z) << word << " " << m << " " << isa_name(level);
+          }
+        }
+      }
+    }
+  }
+  const Matrix wide = weights("int8:channel", 4, 512), narrow = weights("int8:channel", 4, 256);
+  const Int8Matrix one(wide, 0, 4, pool), other(narrow, 0, 4, pool);
+  std::vector<float> x(512), y(8);
+  const std::array<Int8Part, 2> parts{Int8Part{&one, nullptr, y.data(), 4, {}},
+                                      Int8Part{&other, nullptr, y.data() + 4, 4, {}}};
+  EXPECT_THROW(int8_matmul(parts, {}, x.data(), 1, pool), Error);
+}
+
 TEST(Int8Matmul, NanAndInfinityReachTheResultOfTheirRowOnly) {
   const KeepLevel keep;
   ThreadPool pool(1);

@@ -67,6 +67,25 @@ TEST_P(Widen, SeesWhatIsNotFinite) {
   }
 }
 
+TEST_P(Widen, NarrowsToTheBitsOfEachNumber) {
+  // Every number of 16 bits, the middle of it and its neighbour, and what lies just beside that.
+  std::vector<float> x;
+  for (uint32_t h = 0; h < 65536; ++h) {
+    const float v = f16_to_f32(static_cast<uint16_t>(h));
+    const float middle = v + (f16_to_f32(static_cast<uint16_t>(h + 1)) - v) / 2;
+    for (const float c : {v, middle, std::nextafter(middle, 0.0f), std::nextafter(middle, 1e30f)})
+      x.push_back(c);
+  }
+  for (const size_t length : {x.size(), size_t{77}, size_t{1}, size_t{0}}) {
+    std::vector<uint16_t> out(x.size(), 7);
+    narrow_f16(x.data() + x.size() - length, out.data(), static_cast<int64_t>(length));
+    for (size_t i = 0; i < length; ++i) ASSERT_EQ(out[i], f32_to_f16(x[x.size() - length + i])) << i;
+    if (length < out.size()) {
+      ASSERT_EQ(out[length], 7);
+    }
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Levels, Widen, testing::ValuesIn(isa_levels()),
                          [](const auto& param_info) { return std::string(isa_name(param_info.param)); });
 

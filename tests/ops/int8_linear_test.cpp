@@ -19,7 +19,7 @@ TEST(ActivationScheme, WordsSayWhatTheyMean) {
 }
 
 Int8LinearAttributes attributes(const ActivationScheme& scheme, int64_t first, int64_t rows, int64_t all) {
-  return {LinearAttributes{first, rows, all}, scheme.grid(), nullptr, nullptr};
+  return {LinearAttributes{first, rows, all}, scheme.grid(), nullptr, nullptr, {}};
 }
 
 TEST(Int8Linear, WholeNumbersAndRoundedFloatsAgree) {

@@ -285,12 +285,13 @@ struct Int8ScaleTask {
   float* total;
 };
 
-/// y[i][r] = total[i][r] * scales[i] + bias[r], r < n <= 16.
+/// y[i][r] = act(total[i][r] * scales[i] + bias[r]), r < n <= 16.
 struct Int8StoreTask {
   const float* total;
   int64_t m;
   const float* scales;
-  const float* bias;  ///< null: none
+  const float* bias;                 ///< null: none
+  const ActivationKind* activation;  ///< null: none
   int64_t n;
   float* y;
   int64_t y_stride;

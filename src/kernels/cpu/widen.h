@@ -9,6 +9,7 @@ namespace nibble {
 struct Widen {
   void (*f16)(const std::byte* in, float* out, int64_t n) noexcept;
   void (*bf16)(const std::byte* in, float* out, int64_t n) noexcept;
+  void (*to_f16)(const float* x, uint16_t* out, int64_t n) noexcept;
   int32_t (*magnitude)(const float* x, int64_t n) noexcept;
 };
 

@@ -3,6 +3,7 @@
 #include "base/half.h"
 #include "kernels/kv/blocks.h"
 #include "kernels/kv_format.h"
+#include "kernels/widen.h"
 
 namespace nibble {
 namespace {
@@ -19,14 +20,13 @@ void put_key(std::byte* page, int64_t slot, int64_t d, const float* x) {
   uint16_t half[piece];
   for (int64_t begin = 0; begin < d; begin += piece) {
     const int64_t n = d - begin < piece ? d - begin : piece;
-    for (int64_t c = 0; c < n; ++c) half[c] = f32_to_f16(x[begin + c]);
+    narrow_f16(x + begin, half, n);
     for (int64_t c = 0; c < n; ++c) at[16 * (begin + c)] = half[c];
   }
 }
 
 void put_value(std::byte* page, int64_t slot, int64_t d, const float* x) {
-  uint16_t* at = half_of(page) + slot * kv_columns(d);
-  for (int64_t c = 0; c < d; ++c) at[c] = f32_to_f16(x[c]);
+  narrow_f16(x, half_of(page) + slot * kv_columns(d), d);
 }
 
 void keys(const std::byte* page, int64_t n, int64_t d, float* out) {

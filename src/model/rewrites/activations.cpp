@@ -6,6 +6,7 @@
 
 #include "model/program.h"
 #include "model/rewrites/integer_only.h"
+#include "ops/activation.h"
 #include "ops/int8_linear.h"
 
 namespace nibble {
@@ -43,6 +44,36 @@ class KeepList {
   std::vector<bool> used_;
 };
 
+/// An activation of one input that follows a product of whole numbers, and is all that reads it, becomes part
+/// of it. (Residuals do not: their lines are in the cache of the thread that owns the row, not the column.)
+void join_activations(Program& program) {
+  std::vector<int> readers(program.slots.size(), 0), writer(program.slots.size(), -1);
+  for (const Node& node : program.nodes) {
+    for (const int slot : node.in) ++readers[static_cast<size_t>(slot)];
+  }
+  for (const int slot : {program.result, program.hidden}) ++readers[static_cast<size_t>(slot)];
+  std::vector<Node> kept;
+  kept.reserve(program.nodes.size());
+  const auto joined = [&](const Node& node) {
+    if (node.op != &activation_op || node.in.size() != 1) return false;
+    const auto from = static_cast<size_t>(node.in[0]);
+    if (writer[from] < 0 || readers[from] != 1) return false;
+    Node& product = kept[static_cast<size_t>(writer[from])];
+    auto* a = std::any_cast<Int8LinearAttributes>(&product.attributes);
+    if (a == nullptr || a->matrix == nullptr || a->activation) return false;
+    a->activation = node.attribute<ActivationAttributes>().kind;
+    product.out = node.out;
+    writer[static_cast<size_t>(node.out[0])] = writer[from];
+    return true;
+  };
+  for (Node& node : program.nodes) {
+    if (joined(node)) continue;
+    for (const int slot : node.out) writer[static_cast<size_t>(slot)] = static_cast<int>(kept.size());
+    kept.push_back(std::move(node));
+  }
+  program.nodes = std::move(kept);
+}
+
 }  // namespace
 
 void check_activations(const Program& program, const ActivationPlan& plan, const WeightFormats& formats) {
@@ -75,7 +106,7 @@ ActivationReport round_activations(Program& program, const ActivationPlan& plan,
       report.kept.push_back(node.name);
       continue;
     }
-    Int8LinearAttributes a{node.attribute<LinearAttributes>(), plan.scheme.grid(), nullptr, nullptr};
+    Int8LinearAttributes a{node.attribute<LinearAttributes>(), plan.scheme.grid(), nullptr, nullptr, {}};
     if (plan.scheme.range == ActivationScheme::Range::adaptive) a.running = std::make_shared<RunningRange>();
     if (plan.scheme.range == ActivationScheme::Range::fixed) {
       const auto range = plan.ranges.find(node.name);
@@ -98,6 +129,7 @@ ActivationReport round_activations(Program& program, const ActivationPlan& plan,
     node.op = &int8_linear_op;
     node.attributes = a;
   }
+  join_activations(program);
   return report;
 }
 
