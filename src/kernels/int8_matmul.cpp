@@ -165,6 +165,8 @@ class RoundedInput {
       scales_[i] = g.scale;
       round_row(static_cast<int64_t>(i), g, grid.outliers, split);
     });
+    one_shift_ =
+        std::all_of(shifts_.begin(), shifts_.end(), [&](int32_t shift) { return shift == shifts_[0]; });
   }
 
  private:
@@ -196,6 +198,7 @@ class RoundedInput {
   const float* x_;
   int64_t m_, cols_, group_, groups_, stride_;
   std::byte* rounded_ = nullptr;
+  bool one_shift_ = false;
   std::vector<int32_t> shifts_, x_sums_;
   std::vector<float> scales_, ones_;
   std::vector<std::vector<int64_t>> outliers_;
@@ -242,6 +245,7 @@ class Int8Product {
             x_.m_,
             x_.shifts_.data(),
             w_.sums_.data() + numbers,
+            x_.one_shift_,
             w_.zeros_ ? w_.zero_.data() + numbers : nullptr,
             w_.zeros_ ? x_.x_sums_.data() + g : nullptr,
             w_.groups_,

@@ -28,8 +28,9 @@ void expect_cols(const Node& node, const Extent& in, int64_t cols) {
 
 void parallel_ranges(ThreadPool& pool, int64_t count, int64_t grain,
                      const std::function<void(int64_t, int64_t)>& body) {
-  const int64_t parts =
-      std::clamp<int64_t>(count / std::max<int64_t>(grain, 1), 1, int64_t{4} * pool.threads());
+  const int64_t threads = pool.threads();
+  int64_t parts = std::clamp<int64_t>(count / std::max<int64_t>(grain, 1), 1, 4 * threads);
+  if (parts > threads) parts -= parts % threads;  // none has a part more than another
   pool.parallel_for(static_cast<size_t>(parts), [&](size_t i) {
     const auto part = static_cast<int64_t>(i);
     body(count * part / parts, count * (part + 1) / parts);

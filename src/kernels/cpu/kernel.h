@@ -278,6 +278,7 @@ struct Int8ScaleTask {
   const int32_t* sums;
   int64_t m;
   const int32_t *shifts, *code_sums;
+  bool one_shift;                 ///< all are alike
   const int32_t *zeros, *x_sums;  ///< both null: none
   int64_t x_stride;
   const float* scale;
