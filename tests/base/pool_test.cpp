@@ -40,6 +40,20 @@ TEST(Pool, RethrowsAndStaysUsable) {
   EXPECT_EQ(n.load(), 50);
 }
 
+// Threads begin with shares of their own: what one cannot get to, the others do.
+TEST(Pool, WhatIsLeftOfAShareIsTakenOver) {
+  ThreadPool pool(2);
+  for (const size_t stuck : {0, 4}) {
+    std::atomic<int> done{0};
+    pool.parallel_for(8, [&](size_t i) {
+      while (i == stuck && done.load() < 7) {
+      }
+      ++done;
+    });
+    EXPECT_EQ(done.load(), 8);
+  }
+}
+
 TEST(Pool, NestedCallsRunSerially) {
   ThreadPool pool(3);
   std::atomic<int> n{0};

@@ -3,10 +3,12 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "model/activation_note.h"
 #include "model/executor.h"
+#include "ops/activation.h"
 #include "ops/int8_linear.h"
 #include "small_model.h"
 
@@ -82,6 +84,39 @@ TEST(RoundActivations, GivesTheSameBitsAtEveryLevelThreadCountAndCut) {
     EXPECT_GT(noise, 1e-4) << word;
     EXPECT_LT(noise, word == std::string("int4") ? 0.5 : 0.02) << word;
   }
+}
+
+// An activation that becomes part of the product before it changes no bit; a gated one stays.
+TEST(RoundActivations, JoinActivationsOfOneInputToTheProductBefore) {
+  Hparams h = test::small_hparams();
+  h.ffn = 64;
+  ThreadPool pool(2);
+  const auto activations = [](const Program& program) {
+    return std::count_if(program.nodes.begin(), program.nodes.end(),
+                         [](const Node& node) { return node.op == &activation_op; });
+  };
+  const MapSource source = quantized(h, "int8:channel");
+  const ActivationPlan plan{ActivationScheme::parse("int8"), {}, {}};
+  EXPECT_EQ(activations(build(source, h, pool, &plan)), h.layers);
+
+  Arch plain = test::llama_like();
+  MlpStep ungated;
+  ungated.gated = false;
+  for (Step& step : plain.layer) {
+    if (step.kind == Step::Kind::moe) step = ungated;
+  }
+  const Program joined = build_program(plain, h, source, pool, {.activations = &plan});
+  EXPECT_EQ(activations(joined), 0);
+  Program apart = build_program(plain, h, source, pool, {});
+  EXPECT_EQ(activations(apart), h.layers);
+  for (Node& node : apart.nodes) {
+    if (node.op != &linear_op || !node.name.starts_with("blk.")) continue;
+    const auto a = node.attribute<LinearAttributes>();
+    const auto matrix = std::make_shared<Int8Matrix>(*node.weight(0)->matrix, a.first, a.rows, pool);
+    node.attributes = Int8LinearAttributes{a, plan.scheme.grid(), matrix, nullptr, {}};
+    node.op = &int8_linear_op;
+  }
+  EXPECT_EQ(logits(joined, pool), logits(apart, pool));
 }
 
 TEST(RoundActivations, RoundsTheInputsOfAnyMatrix) {
