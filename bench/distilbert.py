@@ -121,11 +121,15 @@ def main():
     write_checkpoint(plain, tensors)
     subprocess.run([program, "quantize", str(plain), str(small), "--to", "int8:channel", "--keep", "*embd*", "--fresh",
                     "--quiet"], check=True)
+    smallest = folder / "recipe"  # embeddings as well
+    subprocess.run([program, "quantize", str(plain), str(smallest), "--recipe", "dynamic-int8", "--fresh", "--quiet"],
+                   check=True)
     model = Encoder(tensors).eval()
     engine = next(e for e in ("fbgemm", "onednn", "qnnpack") if e in torch.backends.quantized.supported_engines)
     torch.backends.quantized.engine = engine
     dynamic = torch.quantization.quantize_dynamic(model, {torch.nn.Linear}, dtype=torch.qint8)
-    print(f"files: {megabytes(plain):.1f} MB f32, {megabytes(small):.1f} MB int8; {threads} threads; "
+    print(f"files: {megabytes(plain):.1f} MB f32, {megabytes(small):.1f} MB int8, "
+          f"{megabytes(smallest):.1f} MB with embeddings int8 too (--recipe dynamic-int8); {threads} threads; "
           f"PyTorch {torch.__version__}, engine {engine}")
 
     for batch, length in ((1, 128), (8, 128)):

@@ -20,8 +20,10 @@ struct NormTask {
   int64_t rows, width;
   bool center;
   double eps;
-  const float *scale, *bias;  ///< bias: may be null
-  float* y;                   ///< may be x
+  const float *scale, *bias;    ///< bias: may be null
+  float* y;                     ///< may be x
+  const float* plus = nullptr;  ///< null, or what is added to x before
+  float* sum = nullptr;         ///< null, or where x + plus is wanted; may be x or plus
 };
 void normalize(const NormTask& task) noexcept;
 

@@ -26,26 +26,34 @@ constexpr int64_t serial_bytes = 24 * 1024;
 constexpr int64_t serial_rounding = 16 * 1024;  // of activations
 constexpr int64_t least_piece = 16 * 1024, most_piece = 256 * 1024;
 
-/// Work for several threads: long parts first, because a stream of weights is slow where it starts, and ever
-/// shorter ones, so that all are done at once.
+/// Work for several threads. Each begins with a stretch of its own (ThreadPool::parallel_for), in long parts
+/// first, because a stream of weights is slow where it starts, then ever shorter ones, which others take over
+/// so that all are done at once.
 class Shares {
  public:
   /// Parts of `all` units, none longer than `most`.
-  Shares(int64_t all, int64_t threads, int64_t most = int64_t{1} << 40) {
-    for (int64_t at = 0; at < all; ++count_) {
-      begin_[count_] = at;
-      const bool full = count_ + 1 == most_parts;
-      at += full ? all - at : std::clamp<int64_t>((all - at) / (2 * threads), 1, most);
+  Shares(int64_t all, int64_t threads, int64_t most = int64_t{1} << 40) : all_(all), threads_(threads) {
+    const int64_t longest = (all + threads - 1) / threads;
+    int64_t at = 0;
+    while (at < longest && parts_ + 1 < most_parts) {
+      begin_[parts_++] = at;
+      at += std::clamp<int64_t>((longest - at) / 2, 1, most);
     }
-    begin_[count_] = all;
+    begin_[parts_] = longest;
   }
-  size_t count() const noexcept { return count_; }
-  int64_t begin(size_t i) const noexcept { return begin_[i]; }
-  int64_t end(size_t i) const noexcept { return begin_[i + 1]; }
+  size_t count() const noexcept { return parts_ * static_cast<size_t>(threads_); }
+  int64_t begin(size_t i) const noexcept { return place(i / parts_, begin_[i % parts_]); }
+  int64_t end(size_t i) const noexcept { return place(i / parts_, begin_[i % parts_ + 1]); }
 
  private:
-  static constexpr size_t most_parts = 1024;
-  size_t count_ = 0;
+  /// Of a stretch that may be shorter than the longest one.
+  int64_t place(size_t stretch, int64_t at) const noexcept {
+    const auto s = static_cast<int64_t>(stretch);
+    return std::min(all_ * s / threads_ + at, all_ * (s + 1) / threads_);
+  }
+  static constexpr size_t most_parts = 256;
+  int64_t all_, threads_;
+  size_t parts_ = 0;
   int64_t begin_[most_parts + 1];
 };
 

@@ -9,6 +9,7 @@
 #include <set>
 
 #include "model/rewrites/activations.h"
+#include "model/rewrites/residuals.h"
 #include "ops/activation.h"
 #include "ops/attention.h"
 #include "ops/elementwise.h"
@@ -363,6 +364,7 @@ Program build_program(const Arch& arch, const Hparams& hparams, const WeightSour
     const ActivationReport report = round_activations(program, *options.activations, pool);
     if (options.report != nullptr) *options.report = report;
   }
+  join_residuals(program);
   const std::set<const Weight*> unread = read_as_whole_numbers(program);
   double floats = 0;
   const auto fast = [&](const Matrix& m) {

@@ -243,7 +243,9 @@ class FastAttention {
 
   void add(const SequenceRows& rows, const KvLayer& kv) {
     const AttentionAttributes& a = call_.a;
-    const int64_t step = std::min<int64_t>(query_block, attend_rows / call_.group());
+    // Tiles take keys apart for all queries of a task at once.
+    const int64_t most = attend_rows / call_.group();
+    const int64_t step = kernels_.tiles ? most : std::min<int64_t>(query_block, most);
     const int64_t keys = rows.position + rows.count;
     work_ += rows.count * keys * a.heads * a.head_dim;
     // Few queries have little to share: their keys are shared out.

@@ -31,8 +31,10 @@ std::vector<Extent> selected(const Node&, std::span<const Extent> in) {
 }
 
 void select_rows(const Node&, RunContext& run, std::span<const Value> in, std::span<const Value> out) {
-  for (size_t i = 0; i < run.selected.size(); ++i)
-    std::copy_n(in[0].row(run.selected[i]), in[0].cols, out[0].row(static_cast<int64_t>(i)));
+  parallel_ranges(run.pool, out[0].rows, 1 + 16384 / in[0].cols, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i)
+      std::copy_n(in[0].row(run.selected[static_cast<size_t>(i)]), in[0].cols, out[0].row(i));
+  });
 }
 
 }  // namespace

@@ -12,12 +12,15 @@ std::vector<Extent> shape(const Node& node, std::span<const Extent>) {
   return {{RowSet::all, hidden}};
 }
 
-void add_row(const Weight& table, int64_t index, const char* what, std::span<float> scratch, float* out) {
-  if (index < 0 || index >= table.matrix->rows())
+/// A row as f32: where it stands, or written to `room`.
+const float* row_of(const Weight& table, int64_t index, const char* what, float* room) {
+  const Matrix& m = *table.matrix;
+  if (index < 0 || index >= m.rows())
     fail(ErrorKind::bad_input, "{} {} is outside of {}, which has {} rows", what, index, table.name,
-         table.matrix->rows());
-  table.matrix->decode_rows(index, 1, scratch.data(), static_cast<int64_t>(scratch.size()));
-  for (size_t c = 0; c < scratch.size(); ++c) out[c] += scratch[c];
+         m.rows());
+  if (m.decoded() != nullptr) return m.decoded() + index * m.cols();
+  m.decode_rows(index, 1, room, m.cols());
+  return room;
 }
 
 void forward(const Node& node, RunContext& run, std::span<const Value>, std::span<const Value> out) {
@@ -26,16 +29,18 @@ void forward(const Node& node, RunContext& run, std::span<const Value>, std::spa
     std::vector<float> scratch(static_cast<size_t>(out[0].cols));
     for (int64_t i = begin; i < end; ++i) {
       float* y = out[0].row(i);
-      for (int64_t c = 0; c < out[0].cols; ++c) y[c] = 0;
-      add_row(*node.weight(0), run.tokens[static_cast<size_t>(i)], "token", scratch, y);
-      if (attributes.scale != 1.0f) {
-        for (int64_t c = 0; c < out[0].cols; ++c) y[c] *= attributes.scale;
-      }
+      const int64_t cols = out[0].cols;
+      const float* token = row_of(*node.weight(0), run.tokens[static_cast<size_t>(i)], "token", y);
+      for (int64_t c = 0; c < cols; ++c) y[c] = token[c] * attributes.scale;
+      const auto add = [&](const Weight& table, int64_t index, const char* what) {
+        const float* row = row_of(table, index, what, scratch.data());
+        for (int64_t c = 0; c < cols; ++c) y[c] += row[c];
+      };
       if (node.weight(1) != nullptr)
-        add_row(*node.weight(1), run.position_of(i) + attributes.position_offset, "position", scratch, y);
+        add(*node.weight(1), run.position_of(i) + attributes.position_offset, "position");
       if (node.weight(2) != nullptr) {
         const int32_t type = run.token_types.empty() ? 0 : run.token_types[static_cast<size_t>(i)];
-        add_row(*node.weight(2), type, "token type", scratch, y);
+        add(*node.weight(2), type, "token type");
       }
     }
   });

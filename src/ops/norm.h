@@ -5,7 +5,7 @@
 namespace nibble {
 
 /// Normalizes each row, or each group of `width` columns: weights[0] scale [width], weights[1] optional bias.
-/// Sums in double.
+/// Sums in double. Of two inputs their sum; with two outputs the first one is that sum.
 extern const Op norm_op;
 
 struct NormAttributes {
