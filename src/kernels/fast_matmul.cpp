@@ -1,6 +1,7 @@
 #include "kernels/fast_matmul.h"
 
 #include <algorithm>
+#include <vector>
 
 #include "kernels/scratch.h"
 
@@ -32,29 +33,26 @@ constexpr int64_t least_piece = 16 * 1024, most_piece = 256 * 1024;
 class Shares {
  public:
   /// Parts of `all` units, none longer than `most`.
-  Shares(int64_t all, int64_t threads, int64_t most = int64_t{1} << 40) : all_(all), threads_(threads) {
-    const int64_t longest = (all + threads - 1) / threads;
-    int64_t at = 0;
-    while (at < longest && parts_ + 1 < most_parts) {
-      begin_[parts_++] = at;
-      at += std::clamp<int64_t>((longest - at) / 2, 1, most);
-    }
-    begin_[parts_] = longest;
+  Shares(int64_t all, int64_t threads, int64_t most = int64_t{1} << 40)
+      : all_(all), stretches_(std::clamp<int64_t>(all, 1, threads)) {
+    const int64_t longest = (all + stretches_ - 1) / stretches_;
+    for (int64_t at = 0; at < longest; at += std::clamp<int64_t>((longest - at) / 2, 1, most))
+      begin_.push_back(at);
+    begin_.push_back(longest);
   }
-  size_t count() const noexcept { return parts_ * static_cast<size_t>(threads_); }
-  int64_t begin(size_t i) const noexcept { return place(i / parts_, begin_[i % parts_]); }
-  int64_t end(size_t i) const noexcept { return place(i / parts_, begin_[i % parts_ + 1]); }
+  size_t count() const noexcept { return parts() * static_cast<size_t>(stretches_); }
+  int64_t begin(size_t i) const noexcept { return place(i / parts(), begin_[i % parts()]); }
+  int64_t end(size_t i) const noexcept { return place(i / parts(), begin_[i % parts() + 1]); }
 
  private:
   /// Of a stretch that may be shorter than the longest one.
   int64_t place(size_t stretch, int64_t at) const noexcept {
     const auto s = static_cast<int64_t>(stretch);
-    return std::min(all_ * s / threads_ + at, all_ * (s + 1) / threads_);
+    return std::min(all_ * s / stretches_ + at, all_ * (s + 1) / stretches_);
   }
-  static constexpr size_t most_parts = 256;
-  int64_t all_, threads_;
-  size_t parts_ = 0;
-  int64_t begin_[most_parts + 1];
+  size_t parts() const noexcept { return begin_.size() - 1; }
+  int64_t all_, stretches_;
+  std::vector<int64_t> begin_;  ///< of the parts of a stretch, and its end
 };
 
 /// Several products of the same activations as one row of units of `unit_rows` rows each.

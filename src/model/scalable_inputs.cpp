@@ -54,9 +54,13 @@ bool make_by_rows(const Program& program, int slot, ScalableInput& input) {
 bool find_maker(const Program& program, int slot, ScalableInput& input) {
   const Node* node = maker_of(program, slot);
   // What only picks rows passes scales on.
-  while (node != nullptr && node->op->name == "select_rows") node = maker_of(program, node->in.front());
+  while (node != nullptr && node->op->name == "select_rows") {
+    slot = node->in.front();
+    node = maker_of(program, slot);
+  }
   if (node == nullptr) return false;
   if (node->op == &norm_op) {
+    if (slot != node->out.back()) return false;  // the sum that it was made of
     if (node->weight(0) == nullptr || node->attribute<NormAttributes>().width != input.cols) return false;
     input.maker = node->weight(0)->name;
     if (node->weight(1) != nullptr) input.maker_bias = node->weight(1)->name;

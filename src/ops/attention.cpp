@@ -243,9 +243,12 @@ class FastAttention {
 
   void add(const SequenceRows& rows, const KvLayer& kv) {
     const AttentionAttributes& a = call_.a;
-    // Tiles take keys apart for all queries of a task at once.
+    // Tiles take keys apart for all queries of a task at once; how many those are changes no bit.
     const int64_t most = attend_rows / call_.group();
-    const int64_t step = kernels_.tiles ? most : std::min<int64_t>(query_block, most);
+    const int64_t fair = rows.count * a.kv_heads / (3 * call_.pool.threads()) / 16 * 16;
+    const int64_t least = std::min<int64_t>(query_block, most);
+    const bool tiles = kernels_.tiles && rows.count * call_.group() > split_rows;
+    const int64_t step = tiles ? std::clamp(fair, least, most) : least;
     const int64_t keys = rows.position + rows.count;
     work_ += rows.count * keys * a.heads * a.head_dim;
     // Few queries have little to share: their keys are shared out.
@@ -259,11 +262,11 @@ class FastAttention {
         AttendTask t = task_of(rows, kv, kv_head, 0, rows.count);
         t.first = begin + part * split_keys;
         t.last = std::min(keys, t.first + split_keys);
-        tasks_.push_back({t, partial_});
+        tasks_.push_back({t, partial_, false});
         partial_ += t.tokens * t.group * (t.d + 2);
       }
       for (int64_t first = 0; !split && first < rows.count; first += step)
-        tasks_.push_back({task_of(rows, kv, kv_head, first, std::min(step, rows.count - first)), -1});
+        tasks_.push_back({task_of(rows, kv, kv_head, first, std::min(step, rows.count - first)), -1, tiles});
     }
   }
 
@@ -273,7 +276,7 @@ class FastAttention {
     const auto attend = [&](size_t i) {
       AttendTask t = tasks_[i].task;
       if (tasks_[i].partial >= 0) t.partial = partial.data() + tasks_[i].partial;
-      if (kernels_.tiles && t.tokens * t.group > split_rows) {
+      if (tasks_[i].tiles) {
         level.tiles(t);
       } else {
         level.attend(t, *kernels_.keys, *kernels_.values);
@@ -297,6 +300,7 @@ class FastAttention {
   struct Task {
     AttendTask task;
     int64_t partial;  ///< where its partial results stand; -1: it has none
+    bool tiles;       ///< not by what is left of a sequence: its end has the bits that it has anywhere
   };
   struct Merge {
     const SequenceRows* rows;

@@ -293,6 +293,34 @@ TEST(FastMatmul, RowsOfOneTensorAreSlices) {
 }
 
 // Where several tokens meet 16 rows at once there are rows left, and columns that fill no unit of 256.
+// Threads cut long matrices into ever shorter parts, and matrices shorter than that into few.
+TEST(FastMatmul, ThreadsChangeNoBit) {
+  const KeepLevel keep;
+  ThreadPool pool(2), others[]{ThreadPool(1), ThreadPool(3), ThreadPool(7)};
+  for (const char* word : {"q4_k", "f16", "nvfp4"}) {
+    for (const int64_t n : {40, 100, 3001}) {
+      const Matrix rows = weights(word, {n, 256});
+      for (const IsaLevel level : isa_levels()) {
+        set_isa_level(level);
+        const Matrix w = arranged(rows);
+        for (const int64_t m : {1, 12, 40}) {
+          SCOPED_TRACE(fmt::format("{} {} {} rows, {} tokens", isa_name(level), word, n, m));
+          const auto x = gaussian(m * 256, 7);
+          std::vector<float> y(static_cast<size_t>(n * m));
+          matmul(w, 0, n, x.data(), m, y.data(), n, pool);
+          check(w, 0, n, m, x, y);
+          if (HasFatalFailure()) return;
+          for (ThreadPool& other : others) {
+            std::vector<float> z(y.size());
+            matmul(w, 0, n, x.data(), m, z.data(), n, other);
+            ASSERT_EQ(z, y) << other.threads();
+          }
+        }
+      }
+    }
+  }
+}
+
 TEST(FastMatmul, SeveralTokensMeetManyRows) {
   const KeepLevel keep;
   ThreadPool pool(2);

@@ -56,8 +56,8 @@ TEST(Residuals, NormsBehindAdditionsKeepNoSum) {
 }
 
 TEST(Residuals, TheSumAndItsNormHaveTheBitsOfTwoOperations) {
-  ThreadPool pool(2);
-  const int64_t rows = 5, cols = 53;
+  ThreadPool pool(3);
+  const int64_t rows = 1000, cols = 53;  // several ranges
   const auto a = gaussian(rows * cols, 1, 3), b = gaussian(rows * cols, 2);
   const std::vector<int32_t> tokens(static_cast<size_t>(rows));
   RunContext context{pool, tokens, {}, {}, {}, {}};

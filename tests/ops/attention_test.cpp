@@ -144,7 +144,8 @@ TEST(FastAttention, StaysNearBruteForceAtEveryLevel) {
         Case{1, 1, 128, 300, 100, 64, 0, true, "q8_0"}, Case{2, 1, 256, 0, 30, 0, 0, true, "f16"},
         Case{4, 2, 40, 0, 30, 0, 0, true, "q4_0:plain"}, Case{4, 2, 32, 0, 30, 0, 5, true, "f16"},
         Case{3, 1, 20, 0, 90, 0, 5, true, "k=f16,v=q8_0:rotated"}, Case{2, 2, 80, 64, 65, 0, 0, true, "f32"},
-        // More keys than one task takes, also of a window that begins in the middle.
+        // More queries, more keys than one task takes, also of a window that begins in the middle.
+        Case{2, 2, 64, 90, 300, 0, 0, true, "f16"}, Case{1, 1, 32, 0, 260, 70, 0, false, "f16"},
         Case{4, 2, 64, 2500, 1, 0, 0, true, "f16"}, Case{4, 2, 64, 2500, 3, 0, 0, true, "q8_0"},
         Case{4, 4, 64, 2500, 1, 1200, 0, true, "q4_0"}, Case{4, 2, 24, 1023, 2, 0, 0, true, "q8_0"}}) {
     AttentionAttributes a{0, c.heads, c.kv_heads, c.dim, 0.1f, c.softcap, c.window, c.causal};
@@ -167,8 +168,10 @@ TEST(FastAttention, StaysNearBruteForceAtEveryLevel) {
         ASSERT_NEAR(y[i], want[i], (score + 1) * 0x1p-8 * 4)
             << isa_name(level) << " " << c.kv << " dim " << c.dim << " at " << i;
       // The number of threads changes no bit.
-      ThreadPool alone(1);
-      EXPECT_EQ(attend(a, cache, alone, q, k, v, c.before, c.rows), y) << isa_name(level) << " " << c.kv;
+      for (const int threads : {1, 5}) {
+        ThreadPool other(threads);
+        EXPECT_EQ(attend(a, cache, other, q, k, v, c.before, c.rows), y) << isa_name(level) << " " << c.kv;
+      }
     }
   }
 }

@@ -53,6 +53,21 @@ TEST_F(Ops, EmbeddingAddsItsTables) {
   }
 }
 
+TEST_F(Ops, EmbeddingReadsTablesOfAnyFormat) {
+  auto run = context(2, 3);
+  tokens_ = {4, 1};
+  const auto t = weight("t", {5, 32}, gaussian(5 * 32, 1), "q8_0");
+  const auto p = weight("p", {8, 32}, gaussian(8 * 32, 2), "bf16");
+  const auto y = run_op(embedding_op, run, {}, {t, p}, EmbeddingAttributes{2, 1});
+  std::vector<float> token(32), position(32);
+  for (size_t i = 0; i < 2; ++i) {
+    t->matrix->decode_rows(tokens_[i], 1, token.data(), 32);
+    p->matrix->decode_rows(4 + static_cast<int64_t>(i), 1, position.data(), 32);
+    for (size_t c = 0; c < 32; ++c)
+      EXPECT_FLOAT_EQ(y[32 * i + c], 2 * token[c] + position[c]) << i << " " << c;
+  }
+}
+
 TEST_F(Ops, EmbeddingRefusesWhatIsOutsideItsTables) {
   auto run = context(1, 8);
   const auto table = weight("token_embd.weight", {5, 3}, gaussian(15, 1));
