@@ -127,7 +127,7 @@ void lane_product(std::span<const MatmulPart> parts, const CpuKernels& cpu, cons
   int64_t all_bytes = 0;
   for (const MatmulPart& p : parts)
     all_bytes += p.n * std::max<int64_t>(1, static_cast<int64_t>(p.w->tensor().bytes()) / p.w->rows());
-  const Units rows(parts, most_lane_rows);
+  const Units rows(parts, all_m <= 8 ? lane_rows : most_lane_rows);
   const Shares shares(rows.count(), pool.threads());
   for (int64_t begin = 0; begin < all_m; begin += most_lane_tokens) {
     const int64_t m = std::min(most_lane_tokens, all_m - begin);
