@@ -25,6 +25,7 @@ struct AttendTask {
   /// Null: `out` gets the result. Else rows of d + 2: the weighted sum of values, the sum of weights, and the
   /// exponent of 2 that both are relative to, for `merge_attention`.
   float* partial;
+  bool prefetch = false;  ///< ask for the pages that come next; else the processor sees to that
 };
 
 /// tokens * group and d of a task may not exceed these.
@@ -42,6 +43,7 @@ struct ScoreTask {
   const float* scales;   ///< rows of attend_blocks
   const int32_t* sums;   ///< of the codes; rows of attend_blocks
   float* score;          ///< [m, 64]
+  const std::byte* next = nullptr;  ///< the page to ask for meanwhile, if any
 };
 constexpr int64_t attend_blocks = attend_dim / 32;
 
@@ -52,6 +54,7 @@ struct MixTask {
   const float* weight;  ///< [m, 64]; 0 from n on
   float* sum;
   int64_t sum_stride;
+  const std::byte* next = nullptr;  ///< as in ScoreTask
 };
 
 struct KeyKernel {

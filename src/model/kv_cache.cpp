@@ -22,7 +22,7 @@ KvCache::KvCache(const KvShape& shape, int64_t capacity, const KvStorages& stora
 
 size_t KvCache::bytes() const noexcept {
   size_t n = 0;
-  for (size_t i = 0; i < keys_.size(); ++i) n += (keys_[i].size() + values_[i].size()) * sizeof(Line);
+  for (size_t i = 0; i < keys_.size(); ++i) n += keys_[i].bytes + values_[i].bytes;
   return n;
 }
 
@@ -40,7 +40,7 @@ void KvCache::truncate(int64_t length) {
 
 void KvCache::wipe() noexcept {
   for (auto* side : {&keys_, &values_}) {
-    for (std::vector<Line>& layer : *side) std::fill(layer.begin(), layer.end(), Line{});
+    for (const Side& layer : *side) std::fill_n(layer.memory.get(), layer.bytes, std::byte{0});
   }
   length_ = 0;
 }
@@ -51,9 +51,16 @@ void KvCache::reserve(int64_t rows) {
          capacity_);
   if (length_ + rows <= room_) return;
   room_ = std::min(capacity_, std::max(length_ + rows, std::max<int64_t>(256, 2 * room_)));
-  const auto fit = [&](std::vector<std::vector<Line>>& side, const KvFormat& format) {
-    const auto bytes = static_cast<size_t>(pages_of(room_) * shape_.heads * format.page_bytes(shape_.dim));
-    for (std::vector<Line>& layer : side) layer.resize((bytes + kv_slack + sizeof(Line) - 1) / sizeof(Line));
+  // All layers are read for each token: with pages of 4 KiB, finding them takes a good part of the time.
+  HugeMemory memory;
+  const auto fit = [&](std::vector<Side>& side, const KvFormat& format) {
+    const auto bytes =
+        static_cast<size_t>(pages_of(room_) * shape_.heads * format.page_bytes(shape_.dim) + kv_slack);
+    for (Side& layer : side) {
+      Side wider{memory.take(bytes), bytes};
+      std::copy_n(layer.memory.get(), layer.bytes, wider.memory.get());
+      layer = std::move(wider);
+    }
   };
   fit(keys_, *storages_.k.format);
   fit(values_, *storages_.v.format);
@@ -68,7 +75,7 @@ std::vector<KvLayer> KvCache::layers() {
   std::vector<KvLayer> all;
   for (size_t i = 0; i < static_cast<size_t>(shape_.layers); ++i) {
     const size_t k = std::min(i, keys_.size() - 1);
-    all.push_back({storages_.k, storages_.v, keys_[k].data()->bytes, values_[k].data()->bytes, shape_.heads,
+    all.push_back({storages_.k, storages_.v, keys_[k].memory.get(), values_[k].memory.get(), shape_.heads,
                    shape_.dim, room_});
   }
   return all;

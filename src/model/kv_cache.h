@@ -4,6 +4,7 @@
 #include <memory>
 #include <vector>
 
+#include "base/huge_memory.h"
 #include "ops/op.h"
 
 namespace nibble {
@@ -23,6 +24,8 @@ class KvCache {
   /// Throws Error{usage} for a capacity below 1 and for heads that cannot be rotated where `storages` asks
   /// for it.
   KvCache(const KvShape& shape, int64_t capacity, const KvStorages& storages, Layers layers = Layers::all);
+  KvCache(KvCache&&) = default;
+  KvCache& operator=(KvCache&&) = default;
 
   int64_t length() const noexcept { return length_; }
   int64_t capacity() const noexcept { return capacity_; }
@@ -45,14 +48,16 @@ class KvCache {
   std::vector<KvLayer> layers();
 
  private:
-  struct alignas(64) Line {
-    std::byte bytes[64];
+  /// Keys, or values, of a layer.
+  struct Side {
+    std::shared_ptr<std::byte> memory;
+    size_t bytes = 0;
   };
 
   KvShape shape_;
   int64_t capacity_, length_ = 0, room_ = 0;
   KvStorages storages_;
-  std::vector<std::vector<Line>> keys_, values_;
+  std::vector<Side> keys_, values_;
 };
 
 }  // namespace nibble

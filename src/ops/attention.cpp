@@ -282,7 +282,7 @@ class FastAttention {
         level.attend(t, *kernels_.keys, *kernels_.values);
       }
     };
-    if (work_ <= 4 * serial_work) {
+    if (work_ <= serial_work / 2) {
       for (size_t i = 0; i < tasks_.size(); ++i) attend(i);
     } else {
       call_.pool.parallel_for(tasks_.size(), attend);
@@ -330,7 +330,8 @@ class FastAttention {
             .causal = a.causal,
             .first = 0,
             .last = keys,
-            .partial = nullptr};
+            .partial = nullptr,
+            .prefetch = cpu_kernels().lane_prefetch};
   }
 
   const Call& call_;
