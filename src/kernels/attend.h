@@ -39,10 +39,10 @@ struct ScoreTask {
   const float* q;
   int64_t q_stride;
   // The queries rounded to 8 bits, 32 columns sharing a scale: what kernels of whole numbers read.
-  const int32_t* codes;  ///< four to a word, rows of q_stride / 4
-  const float* scales;   ///< rows of attend_blocks
-  const int32_t* sums;   ///< of the codes; rows of attend_blocks
-  float* score;          ///< [m, 64]
+  const int32_t* codes;             ///< four to a word, rows of q_stride / 4
+  const float* scales;              ///< rows of attend_blocks
+  const int32_t* sums;              ///< of the codes; rows of attend_blocks
+  float* score;                     ///< [m, 64]
   const std::byte* next = nullptr;  ///< the page to ask for meanwhile, if any
 };
 constexpr int64_t attend_blocks = attend_dim / 32;
@@ -61,10 +61,12 @@ struct KeyKernel {
   const char* format;
   bool rounds;  ///< reads the rounded queries
   void (*scores)(const ScoreTask&) noexcept;
+  int64_t (*page_bytes)(int64_t d) noexcept;
 };
 struct ValueKernel {
   const char* format;
   void (*mix)(const MixTask&) noexcept;
+  int64_t (*page_bytes)(int64_t d) noexcept;
 };
 
 /// What a level offers for attention: a line for each format of keys, and of values.

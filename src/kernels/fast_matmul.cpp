@@ -24,7 +24,7 @@ struct TileSum {
 
 // Of weights: less than this is not worth waking a thread for.
 constexpr int64_t serial_bytes = 24 * 1024;
-constexpr int64_t serial_rounding = 16 * 1024;  // of activations
+constexpr int64_t serial_rounding = 8 * 1024;  // of activations
 constexpr int64_t least_piece = 16 * 1024, most_piece = 256 * 1024;
 
 /// Work for several threads. Each begins with a stretch of its own (ThreadPool::parallel_for), in long parts
@@ -133,10 +133,11 @@ void lane_product(std::span<const MatmulPart> parts, const CpuKernels& cpu, cons
     const int64_t m = std::min(most_lane_tokens, all_m - begin);
     const float* x = activations + begin * k;
     auto* rounded = scratch<std::byte>(static_cast<size_t>(m * units * form.x_bytes));
+    const int64_t step = std::clamp<int64_t>(m / (2 * pool.threads()), 1, 16);
     const auto round = [&](size_t at) {
-      const int64_t i = static_cast<int64_t>(at) * 16;
-      form.round({x + i * k, std::min<int64_t>(16, m - i), k, form.bias, rounded + i * form.x_bytes,
-                  form.x_bytes, m * form.x_bytes});
+      const int64_t i = static_cast<int64_t>(at) * step;
+      form.round({x + i * k, std::min(step, m - i), k, form.bias, rounded + i * form.x_bytes, form.x_bytes,
+                  m * form.x_bytes});
     };
     const auto work = [&](size_t at) {
       auto* sums = scratch<LaneSum>(static_cast<size_t>(m * most_lane_rows) * sizeof(float));
@@ -145,11 +146,11 @@ void lane_product(std::span<const MatmulPart> parts, const CpuKernels& cpu, cons
                                    p.y + begin * p.y_stride + first, p.y_stride, cpu.lane_prefetch});
       });
     };
-    const auto groups = static_cast<size_t>((m + 15) / 16);
+    const auto pieces = static_cast<size_t>((m + step - 1) / step);
     if (m * k <= serial_rounding) {
-      for (size_t i = 0; i < groups; ++i) round(i);
+      for (size_t i = 0; i < pieces; ++i) round(i);
     } else {
-      pool.parallel_for(groups, round);
+      pool.parallel_for(pieces, round);
     }
     if (all_bytes * m <= serial_bytes) {
       for (size_t i = 0; i < shares.count(); ++i) work(i);

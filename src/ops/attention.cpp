@@ -50,44 +50,51 @@ void require_range(const Node& node, const char* what, const float* x, int64_t n
               "f32 keeps keys and values as they are: calibrate without --fast, run with --kv f32");
 }
 
-/// Writes the keys and values of a sequence's new tokens. Heads stand apart in the cache.
-void store_rows(const Node& node, const SequenceRows& rows, const KvLayer& kv, const Value& k, const Value& v,
-                ThreadPool& pool) {
-  // Position p of the sequence; all its keys lie side by side, then all its values.
-  const auto store = [&](int64_t p) {
-    const int64_t page = p / kv_page, slot = p % kv_page, row = rows.first + p - rows.position;
+/// New keys and values on their way to the cache.
+struct Fresh {
+  const Node& node;
+  const Value &k, &v;
+
+  /// Writes those of positions [begin, end) of a sequence, of heads [first, last). Heads stand apart in the
+  /// cache.
+  void store(const SequenceRows& rows, const KvLayer& kv, int64_t begin, int64_t end, int64_t first,
+             int64_t last) const {
     std::vector<float> turned;
-    const auto source = [&](const Value& from, const char* what, const KvFormat& format, bool rotated) {
-      const float* x = from.row(row);
-      if (rotated) {
-        turned.assign(x, x + from.cols);
-        for (int64_t head = 0; head < kv.heads; ++head)
-          fixed_rotation(kv.dim).turn(turned.data() + head * kv.dim);
+    const auto source = [&](const Value& from, const char* what, const KvStorage& storage, int64_t p,
+                            int64_t head) {
+      const float* x = from.row(rows.first + p - rows.position) + head * kv.dim;
+      if (storage.rotated) {
+        turned.assign(x, x + kv.dim);
+        fixed_rotation(kv.dim).turn(turned.data());
         x = turned.data();
       }
-      require_range(node, what, x, from.cols, format, p);
+      require_range(node, what, x, kv.dim, *storage.format, p);
       return x;
     };
-    const float* key = source(k, "key", *kv.k.format, kv.k.rotated);
-    for (int64_t head = 0; head < kv.heads; ++head)
-      kv.k.format->put_key(kv.key_page(page, head), slot, kv.dim, key + head * kv.dim);
-    const float* value = source(v, "value", *kv.v.format, kv.v.rotated);
-    for (int64_t head = 0; head < kv.heads; ++head)
-      kv.v.format->put_value(kv.value_page(page, head), slot, kv.dim, value + head * kv.dim);
-  };
-  // Positions that may share a line of the cache go together.
-  const int64_t end = rows.position + rows.count, first = rows.position / store_block * store_block;
-  const auto block = [&](size_t i) {
-    const int64_t begin = first + static_cast<int64_t>(i) * store_block;
-    for (int64_t p = std::max(begin, rows.position); p < std::min(begin + store_block, end); ++p) store(p);
-  };
-  const auto blocks = static_cast<size_t>((end - first + store_block - 1) / store_block);
-  if (rows.count * kv.heads * kv.dim < 4096) {
-    for (size_t i = 0; i < blocks; ++i) block(i);
-  } else {
-    pool.parallel_for(blocks, block);
+    for (int64_t p = begin; p < end; ++p) {
+      const int64_t page = p / kv_page, slot = p % kv_page;
+      for (int64_t head = first; head < last; ++head)
+        kv.k.format->put_key(kv.key_page(page, head), slot, kv.dim, source(k, "key", kv.k, p, head));
+      for (int64_t head = first; head < last; ++head)
+        kv.v.format->put_value(kv.value_page(page, head), slot, kv.dim, source(v, "value", kv.v, p, head));
+    }
   }
-}
+
+  void store_all(const SequenceRows& rows, const KvLayer& kv, ThreadPool& pool) const {
+    // Positions that may share a line of the cache go together.
+    const int64_t end = rows.position + rows.count, first = rows.position / store_block * store_block;
+    const auto block = [&](size_t i) {
+      const int64_t begin = first + static_cast<int64_t>(i) * store_block;
+      store(rows, kv, std::max(begin, rows.position), std::min(begin + store_block, end), 0, kv.heads);
+    };
+    const auto blocks = static_cast<size_t>((end - first + store_block - 1) / store_block);
+    if (rows.count * kv.heads * kv.dim < 4096) {
+      for (size_t i = 0; i < blocks; ++i) block(i);
+    } else {
+      pool.parallel_for(blocks, block);
+    }
+  }
+};
 
 /// Sum of a block in a fixed tree, whatever part of it is zero.
 float block_sum(const float* p) {
@@ -182,6 +189,7 @@ struct Call {
   const AttentionAttributes& a;
   const Value& q;
   const Value& out;
+  const Fresh& fresh;
   ThreadPool& pool;
   int64_t group() const { return a.heads / a.kv_heads; }
 };
@@ -256,17 +264,21 @@ class FastAttention {
     const int64_t begin = seen / split_keys * split_keys;
     const int64_t parts = (keys - begin + split_keys - 1) / split_keys;
     const bool split = rows.count * call_.group() <= split_rows && parts > 1;
+    // The one task of a head that sees the new keys writes them, too.
+    const bool writes = split ? rows.position >= begin + (parts - 1) * split_keys : rows.count <= step;
+    if (!writes) call_.fresh.store_all(rows, kv, call_.pool);
     for (int64_t kv_head = 0; kv_head < a.kv_heads; ++kv_head) {
       if (split) merges_.push_back({&rows, kv_head, parts, partial_});
       for (int64_t part = 0; split && part < parts; ++part) {
         AttendTask t = task_of(rows, kv, kv_head, 0, rows.count);
         t.first = begin + part * split_keys;
         t.last = std::min(keys, t.first + split_keys);
-        tasks_.push_back({t, partial_, false});
+        tasks_.push_back({t, partial_, false, writes && part + 1 == parts ? &rows : nullptr, &kv, kv_head});
         partial_ += t.tokens * t.group * (t.d + 2);
       }
       for (int64_t first = 0; !split && first < rows.count; first += step)
-        tasks_.push_back({task_of(rows, kv, kv_head, first, std::min(step, rows.count - first)), -1, tiles});
+        tasks_.push_back({task_of(rows, kv, kv_head, first, std::min(step, rows.count - first)), -1, tiles,
+                          writes ? &rows : nullptr, &kv, kv_head});
     }
   }
 
@@ -274,9 +286,13 @@ class FastAttention {
     const AttendKernels& level = attend_kernels();
     std::vector<float> partial(static_cast<size_t>(partial_));
     const auto attend = [&](size_t i) {
-      AttendTask t = tasks_[i].task;
-      if (tasks_[i].partial >= 0) t.partial = partial.data() + tasks_[i].partial;
-      if (tasks_[i].tiles) {
+      const Task& task = tasks_[i];
+      AttendTask t = task.task;
+      if (task.writes != nullptr)
+        call_.fresh.store(*task.writes, *task.kv, task.writes->position, t.keys, task.kv_head,
+                          task.kv_head + 1);
+      if (task.partial >= 0) t.partial = partial.data() + task.partial;
+      if (task.tiles) {
         level.tiles(t);
       } else {
         level.attend(t, *kernels_.keys, *kernels_.values);
@@ -301,6 +317,9 @@ class FastAttention {
     AttendTask task;
     int64_t partial;  ///< where its partial results stand; -1: it has none
     bool tiles;       ///< not by what is left of a sequence: its end has the bits that it has anywhere
+    const SequenceRows* writes;  ///< whose new keys and values it writes first; null: they stand there
+    const KvLayer* kv;
+    int64_t kv_head;
   };
   struct Merge {
     const SequenceRows* rows;
@@ -344,8 +363,6 @@ class FastAttention {
 void forward(const Node& node, RunContext& run, std::span<const Value> in, std::span<const Value> out) {
   const auto& a = node.attribute<AttentionAttributes>();
   const auto layer = static_cast<size_t>(a.layer);
-  for (const SequenceRows& rows : run.sequences)
-    store_rows(node, rows, rows.kv[layer], in[1], in[2], run.pool);
   Value q = in[0];
   std::vector<float> turned;
   // All sequences of a run keep theirs alike.
@@ -356,13 +373,15 @@ void forward(const Node& node, RunContext& run, std::span<const Value> in, std::
     q.data = turned.data();
     turn_runs(q, a.head_dim, false, run.pool);
   }
-  const Call call{a, q, out[0], run.pool};
+  const Fresh fresh{node, in[1], in[2]};
+  const Call call{a, q, out[0], fresh, run.pool};
   const Kernels kernels = run.sequences.empty() ? Kernels{} : fast_kernels(a, run.sequences[0].kv[layer]);
   FastAttention fast(call, kernels);
   for (const SequenceRows& rows : run.sequences) {
     if (kernels.keys != nullptr) {
       fast.add(rows, rows.kv[layer]);
     } else {
+      fresh.store_all(rows, rows.kv[layer], run.pool);
       attend_exact(call, rows, rows.kv[layer]);
     }
   }

@@ -24,7 +24,7 @@ void forward(const Node& node, RunContext& run, std::span<const Value> in, std::
   const float* scale = node.weight(0)->values.data();
   const float* bias = node.weight(1) != nullptr ? node.weight(1)->values.data() : nullptr;
   const int64_t groups = in[0].rows * (in[0].cols / width);
-  parallel_ranges(run.pool, groups, 1 + 16384 / width, [&](int64_t begin, int64_t end) {
+  parallel_ranges(run.pool, groups, 1 + 4096 / width, [&](int64_t begin, int64_t end) {
     const int64_t at = begin * width;
     NormTask task{in[0].data + at, end - begin, width, attributes.center,
                   attributes.eps,  scale,       bias,  out.back().data + at};

@@ -45,7 +45,7 @@ void forward(const Node& node, RunContext& run, std::span<const Value> in, std::
   const float* sines = cosines + in[0].rows * pairs;
   const int64_t step = attributes.interleaved ? 2 : 1;
   const int64_t apart = attributes.interleaved ? 1 : pairs;
-  parallel_ranges(run.pool, in[0].rows, 1 + 8192 / in[0].cols, [&](int64_t begin, int64_t end) {
+  parallel_ranges(run.pool, in[0].rows, 1 + 4096 / in[0].cols, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const float *c = cosines + i * pairs, *s = sines + i * pairs;
       for (int64_t h = 0; h < in[0].cols; h += dim) {
