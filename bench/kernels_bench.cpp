@@ -65,7 +65,10 @@ void product(benchmark::State& state, const std::string& word, IsaLevel level, b
   Matrix w(repeated(format_of(word), n, k), word);
   w.set_precision(Precision::fast);
   HugeMemory memory;
-  if (arranged) w.arrange(memory, pool);
+  if (arranged) {
+    w.use_lanes();
+    w.arrange(memory, pool);
+  }
   const auto x = gaussian(m * k, 1);
   std::vector<float> y(static_cast<size_t>(m * n));
   matmul(w, 0, n, x.data(), m, y.data(), n, pool);

@@ -188,6 +188,8 @@ void bench(Options o, const Common& common) {
   if (o.together > 1 && !o.peer.empty())
     throw Error(ErrorKind::usage, "the peer decodes one sequence only", "leave --together or --peer out");
   Bench run(o, program, pool);
+  if (program.arrangement)
+    program.arrangement->finish(pool);  // else the second pass does, which may be timed
   const double load = seconds_since(start);
 
   // What others on the machine leave of it changes: measured in every round.

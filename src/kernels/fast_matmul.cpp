@@ -21,6 +21,9 @@ struct LaneSum {
 struct TileSum {
   float v;
 };
+struct LaneCopy {
+  std::byte v;
+};
 
 // Of weights: less than this is not worth waking a thread for.
 constexpr int64_t serial_bytes = 24 * 1024;
@@ -87,6 +90,15 @@ const LaneRow* lanes_of(const MatmulPart& p, const CpuKernels& cpu) noexcept {
   return p.first % lane_rows == 0 ? p.w->lane_row(cpu) : nullptr;
 }
 
+/// Rows of a part in lanes: where they stand, or a copy that lives until this thread's next one.
+const std::byte* rows_in_lanes(const MatmulPart& p, int64_t first, int64_t n) {
+  const Matrix& w = *p.w;
+  if (const std::byte* at = w.lanes_at(p.first + first); at != nullptr) return at;
+  auto* copy = &scratch<LaneCopy>(w.lane_bytes(n))->v;
+  w.write_lanes(p.first + first, n, copy);
+  return copy;
+}
+
 /// Few tokens: every row is read once, in its own format.
 void dot_product(const MatmulPart& p, const KernelRow& row, const CpuKernels& cpu, const float* activations,
                  int64_t m, ThreadPool& pool) {
@@ -142,8 +154,14 @@ void lane_product(std::span<const MatmulPart> parts, const CpuKernels& cpu, cons
     const auto work = [&](size_t at) {
       auto* sums = scratch<LaneSum>(static_cast<size_t>(m * most_lane_rows) * sizeof(float));
       rows.each(shares.begin(at), shares.end(at), [&](const MatmulPart& p, int64_t first, int64_t n) {
-        lanes_of(p, cpu)->product({p.w->lanes_at(p.first + first), n, k, rounded, m, &sums->v,
-                                   p.y + begin * p.y_stride + first, p.y_stride, cpu.lane_prefetch});
+        const LaneRow* row = lanes_of(p, cpu);
+        // What has to be copied first stays in the second-level cache for its product.
+        const int64_t at_once = p.w->lanes_at(p.first) != nullptr ? n : most_lane_rows;
+        for (int64_t i = 0; i < n; i += at_once) {
+          const int64_t count = std::min(at_once, n - i);
+          row->product({rows_in_lanes(p, first + i, count), count, k, rounded, m, &sums->v,
+                        p.y + begin * p.y_stride + first + i, p.y_stride, cpu.lane_prefetch});
+        }
       });
     };
     const auto pieces = static_cast<size_t>((m + step - 1) / step);
@@ -196,7 +214,7 @@ void tile_rows_product(const MatmulPart& p, int64_t first, int64_t n, const CpuK
   t.y = y;
   t.y_stride = y_stride;
   if (lanes != nullptr) {
-    t.lanes = w.lanes_at(p.first + first);
+    t.lanes = rows_in_lanes(p, first, n);
     t.lane_bytes = w.lanes()->unit_bytes;
     t.lines = lanes->lines;
     t.panels = scratch<WeightTile>(static_cast<size_t>(tile_panels) * sizeof(uint16_t))->v;

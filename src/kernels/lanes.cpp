@@ -34,7 +34,8 @@ void turn(Halves (&a)[8]) noexcept {
   Words left[4], right[4];
   for (int r = 0; r < 8; r += 2) {
     left[r / 2] = reinterpret_cast<Words>(__builtin_shufflevector(a[r], a[r + 1], 0, 8, 1, 9, 2, 10, 3, 11));
-    right[r / 2] = reinterpret_cast<Words>(__builtin_shufflevector(a[r], a[r + 1], 4, 12, 5, 13, 6, 14, 7, 15));
+    right[r / 2] =
+        reinterpret_cast<Words>(__builtin_shufflevector(a[r], a[r + 1], 4, 12, 5, 13, 6, 14, 7, 15));
   }
   turn(left);
   turn(right);

@@ -129,33 +129,45 @@ const LaneLayout* find_lanes(std::string_view word, int64_t cols) {
 
 }  // namespace
 
+bool Matrix::use_lanes() {
+  if (kept_ != nullptr) return false;
+  lanes_ = find_lanes(word_, cols_);
+  if (lanes_ == nullptr) return false;
+  lane_kernels_ = &cpu_kernels();
+  lane_row_ = lane_row_for(word_, *lane_kernels_);
+  arranged_ = std::make_shared<Arranged>();
+  return true;
+}
+
+size_t Matrix::lane_bytes(int64_t n) const noexcept {
+  return static_cast<size_t>((n + lane_rows - 1) / lane_rows * lane_group_bytes(*lanes_, cols_));
+}
+
+void Matrix::write_lanes(int64_t first, int64_t n, std::byte* out) const noexcept {
+  lanes_->arrange({planes(), first, n, cols_, out});
+}
+
 size_t Matrix::arranged_bytes() const noexcept {
   if (kept_ != nullptr) return 0;
-  if (const LaneLayout* layout = find_lanes(word_, cols_); layout != nullptr)
-    return static_cast<size_t>((rows_ + lane_rows - 1) / lane_rows * lane_group_bytes(*layout, cols_));
-  return tensor_.bytes();
+  return lanes_ != nullptr ? lane_bytes(rows_) : tensor_.bytes();
 }
 
 bool Matrix::arrange(HugeMemory& memory, ThreadPool& pool) {
   const size_t bytes = arranged_bytes();
   if (bytes == 0) return false;
-  const LaneLayout* layout = find_lanes(word_, cols_);
-  if (layout == nullptr) {
+  if (lanes_ == nullptr) {
     copy_planes(memory, pool);
     return true;
   }
-  arranged_ = memory.take(bytes);
+  arranged_->memory = memory.take(bytes);
+  std::byte* at = arranged_->memory.get();
   // Pages are touched first by the thread that fills them.
-  constexpr int64_t groups = 4;
-  const int64_t step = groups * lane_rows, group_bytes = lane_group_bytes(*layout, cols_);
+  constexpr int64_t step = 4 * lane_rows;
   pool.parallel_for(static_cast<size_t>((rows_ + step - 1) / step), [&](size_t i) {
     const int64_t first = static_cast<int64_t>(i) * step;
-    layout->arrange({planes(), first, std::min(step, rows_ - first), cols_,
-                     arranged_.get() + static_cast<int64_t>(i) * groups * group_bytes});
+    write_lanes(first, std::min(step, rows_ - first), at + i * lane_bytes(step));
   });
-  lanes_ = layout;
-  lane_kernels_ = &cpu_kernels();
-  lane_row_ = lane_row_for(word_, *lane_kernels_);
+  arranged_->at.store(at, std::memory_order_release);
   return true;
 }
 
@@ -180,7 +192,8 @@ const LaneRow* Matrix::lane_row(const CpuKernels& kernels) const noexcept {
 }
 
 const std::byte* Matrix::lanes_at(int64_t first) const noexcept {
-  return arranged_.get() + first / lane_rows * lane_group_bytes(*lanes_, cols_);
+  const std::byte* at = arranged_->at.load(std::memory_order_acquire);
+  return at == nullptr ? nullptr : at + lane_bytes(first);
 }
 
 #if defined(__x86_64__)

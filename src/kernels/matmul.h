@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -37,18 +38,26 @@ class Matrix {
   void keep_decoded(ThreadPool& pool);
   /// All rows as f32, cols() apart, where they exist in memory; else null.
   const float* decoded() const noexcept { return decoded_; }
-  /// Copies the weights to where products with Precision::fast read them fastest: into lanes where the level
-  /// in use has a kernel for that, else as they are. Returns whether it did: what the tensor shows is hardly
-  /// read then. Throws std::bad_alloc.
+  /// From now on products with Precision::fast take the weights in lanes, if the level in use has a kernel
+  /// for that; returns whether it has. Until `arrange` has put them there each product does it for itself, a
+  /// few rows at a time: the same results, slower, and no memory.
+  bool use_lanes();
+  /// Copies the weights to where products with Precision::fast read them fastest: into lanes if it uses them,
+  /// else as they are. Returns whether it did: what the tensor shows is hardly read then. Throws
+  /// std::bad_alloc. With lanes, products may go on in other threads.
   bool arrange(HugeMemory& memory, ThreadPool& pool);
   /// Bytes that arrange takes; 0 where there is nothing to copy.
   size_t arranged_bytes() const noexcept;
-  /// Null unless the weights stand in lanes.
+  /// Null unless products take the weights in lanes.
   const LaneLayout* lanes() const noexcept { return lanes_; }
   /// Products of a level with the lanes; null without lanes and for a level that has none.
   const LaneRow* lane_row(const CpuKernels& kernels) const noexcept;
-  /// Rows from `first`, a multiple of 16, in lanes.
+  /// Rows from `first`, a multiple of 16, in lanes; null until they have been arranged.
   const std::byte* lanes_at(int64_t first) const noexcept;
+  /// Bytes of n rows in lanes.
+  size_t lane_bytes(int64_t n) const noexcept;
+  /// Puts rows [first, first + n) into lanes, lane_bytes(n); `first` as above.
+  void write_lanes(int64_t first, int64_t n, std::byte* out) const noexcept;
   Precision precision() const noexcept { return precision_; }
   void set_precision(Precision precision) noexcept { precision_ = precision; }
   /// Starts of the format's planes.
@@ -75,9 +84,14 @@ class Matrix {
   const float* decoded_ = nullptr;
   std::shared_ptr<const std::vector<float>> kept_;
   const LaneLayout* lanes_ = nullptr;
-  const CpuKernels* lane_kernels_ = nullptr;        ///< of the level that was in use when they were made
-  const LaneRow* lane_row_ = nullptr;               ///< and its products
-  std::shared_ptr<std::byte> arranged_;             ///< in lanes
+  const CpuKernels* lane_kernels_ = nullptr;  ///< of the level that was in use when they were made
+  const LaneRow* lane_row_ = nullptr;         ///< and its products
+  /// In lanes, shared by copies of the matrix.
+  struct Arranged {
+    std::shared_ptr<std::byte> memory;
+    std::atomic<const std::byte*> at{nullptr};  ///< once they are there
+  };
+  std::shared_ptr<Arranged> arranged_;
   std::vector<std::shared_ptr<std::byte>> copies_;  ///< of the planes
 };
 

@@ -157,6 +157,7 @@ void Executor::run_batch(RunContext& context, std::span<const float> input, bool
 }
 
 Value Executor::batch(const Batch& b) {
+  if (program_.arrangement) program_.arrangement->before_pass(pool_);
   std::vector<int32_t> tokens;
   std::vector<int64_t> selected;
   std::vector<std::vector<KvLayer>> layers;

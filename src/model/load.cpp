@@ -32,8 +32,10 @@ std::optional<QTensor> CheckpointWeights::find(std::string_view name) const {
   return stored->weights();
 }
 
-void CheckpointWeights::release(std::string_view name) const {
-  if (const CanonicalTensor* tensor = checkpoint_.find(name); tensor != nullptr) checkpoint_.release(*tensor);
+std::function<void()> CheckpointWeights::releaser(std::string_view name) const {
+  const CanonicalTensor* tensor = checkpoint_.find(name);
+  if (tensor == nullptr) return {};
+  return [checkpoint = checkpoint_, tensor] { checkpoint.release(*tensor); };
 }
 
 Program load_program(const Checkpoint& checkpoint, ThreadPool& pool, const BuildOptions& options) {

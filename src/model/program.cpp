@@ -312,7 +312,7 @@ class Builder {
 
 }  // namespace
 
-void WeightSource::release(std::string_view) const {}
+std::function<void()> WeightSource::releaser(std::string_view) const { return {}; }
 
 KvCache Program::cache(int64_t capacity, std::string_view words, KvCache::Layers layers) const {
   const KvStorages storages = KvStorages::parse(words);
@@ -329,28 +329,37 @@ KvCache Program::cache(int64_t capacity, std::string_view words, KvCache::Layers
 
 namespace {
 
-/// Puts what products read into the order they read it in, if there is memory for a copy.
-void arrange_weights(const Program& program, const std::set<const Weight*>& unread,
-                     const WeightSource& source, ThreadPool& pool) {
+/// Has products read their weights in the order that they want, if there is memory for a copy. Lanes are made
+/// when they are read again; what has none is copied as it is.
+void arrange_weights(Program& program, std::span<const std::shared_ptr<Weight>> loaded,
+                     const std::set<const Weight*>& unread, const WeightSource& source, ThreadPool& pool) {
   std::set<const Weight*> read;
-  size_t bytes = 0;
   for (const Node& node : program.nodes) {
     if (!node.op->products) continue;
     for (const auto& w : node.weights) {
-      if (w == nullptr || !w->matrix || unread.contains(w.get()) || !read.insert(w.get()).second) continue;
-      bytes += w->matrix->arranged_bytes();
+      if (w != nullptr && w->matrix && !unread.contains(w.get())) read.insert(w.get());
     }
   }
+  size_t bytes = 0;
+  for (const Weight* w : read) bytes += w->matrix->arranged_bytes();
   // What is mapped counts as available: it can leave.
   if (bytes > available_memory() / 5 * 4) return;
   HugeMemory memory;
+  std::vector<Arrangement::Part> later;
   try {
-    for (const Weight* w : read) {
-      if (w->matrix->arrange(memory, pool)) source.release(w->name);
+    for (const auto& w : loaded) {
+      if (!read.contains(w.get())) continue;
+      const std::function<void()> let_go = source.releaser(w->name);
+      if (w->matrix->use_lanes()) {
+        later.push_back({w, let_go});
+      } else if (w->matrix->arrange(memory, pool) && let_go) {
+        let_go();
+      }
     }
   } catch (const std::bad_alloc&) {
     // A limit that nobody told of (ulimit -v): the rest is read where it is.
   }
+  if (!later.empty()) program.arrangement = std::make_shared<Arrangement>(std::move(later));
 }
 
 }  // namespace
@@ -381,7 +390,7 @@ Program build_program(const Arch& arch, const Hparams& hparams, const WeightSour
         ((keep_all && !fast(*w->matrix)) || w->matrix->wants_decoded()))
       w->matrix->keep_decoded(pool);
   }
-  if (options.precision == Precision::fast) arrange_weights(program, unread, source, pool);
+  if (options.precision == Precision::fast) arrange_weights(program, builder.loaded(), unread, source, pool);
   return program;
 }
 

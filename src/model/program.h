@@ -1,11 +1,13 @@
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "arch/arch.h"
+#include "model/arrangement.h"
 #include "model/kv_cache.h"
 #include "ops/op.h"
 
@@ -15,8 +17,9 @@ namespace nibble {
 struct WeightSource {
   virtual ~WeightSource() = default;
   virtual std::optional<QTensor> find(std::string_view canonical_name) const = 0;
-  /// The bytes that find() showed will hardly be read again: they may leave memory until they are.
-  virtual void release(std::string_view canonical_name) const;
+  /// What lets go of the memory of the bytes that find() showed, until they are read again. It may be called
+  /// when the source is gone. Null: nothing does.
+  virtual std::function<void()> releaser(std::string_view canonical_name) const;
 };
 
 /// A model as a list of operations on numbered slots, each slot written once. Built from an architecture's
@@ -30,6 +33,7 @@ struct Program {
   std::vector<Node> nodes;
   std::vector<Slot> slots;
   std::vector<std::shared_ptr<const Weight>> weights;
+  std::shared_ptr<Arrangement> arrangement;  ///< of the weights; null: there is nothing to arrange
   int input = -1;   ///< of a part without embedding: what the layers before it gave
   int result = -1;  ///< logits of the selected tokens; of an encoder: their hidden states
   int hidden = -1;  ///< last hidden states of all tokens, after the final norm; of a part without head: both

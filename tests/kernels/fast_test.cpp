@@ -27,6 +27,7 @@ Matrix weights(const std::string& word, Shape shape, uint64_t seed = 1) {
 Matrix arranged(Matrix w) {
   ThreadPool pool(2);
   HugeMemory memory;
+  w.use_lanes();
   w.arrange(memory, pool);
   return w;
 }
@@ -166,6 +167,38 @@ TEST(FastMatmul, FormatsWithLanesUseThem) {
         const int64_t tiles = cpu.lanes[i].floats ? cpu.tiles.from : cpu.tiles.from_whole;
         const bool tiled = cpu.tiles.run != nullptr && m >= tiles;
         EXPECT_STREQ(last_kernel(), tiled ? cpu.tiles.name : cpu.lanes[i].name);
+      }
+    }
+  }
+}
+
+// Before the weights have been put into lanes each product makes copies of its own, of 64 rows or of a
+// tile's.
+TEST(FastMatmul, LanesMadeForAProductGiveTheSameBits) {
+  const KeepLevel keep;
+  ThreadPool pool(2);
+  HugeMemory memory;
+  for (const IsaLevel level : isa_levels()) {
+    set_isa_level(level);
+    const CpuKernels& cpu = cpu_kernels();
+    for (int i = 0; i < cpu.lane_count; ++i) {
+      constexpr int64_t n = 355, first = 32, k = 768;
+      Matrix not_yet = weights(cpu.lanes[i].format, {n + first, k});
+      Matrix there = weights(cpu.lanes[i].format, {n + first, k});
+      ASSERT_TRUE(not_yet.use_lanes() && there.use_lanes()) << cpu.lanes[i].name;
+      const Matrix copy = there;
+      EXPECT_EQ(copy.lanes_at(0), nullptr);
+      ASSERT_TRUE(there.arrange(memory, pool));
+      EXPECT_EQ(not_yet.lanes_at(0), nullptr);
+      EXPECT_NE(copy.lanes_at(0), nullptr) << "copies share what was arranged";
+      for (const int64_t m : {1, 7, 40, 530}) {
+        const auto x = gaussian(m * k, 4);
+        std::vector<float> made(static_cast<size_t>(m * n)), stored(made.size());
+        matmul(not_yet, first, n, x.data(), m, made.data(), n, pool);
+        const std::string name = last_kernel();
+        matmul(there, first, n, x.data(), m, stored.data(), n, pool);
+        EXPECT_EQ(name, last_kernel());
+        ASSERT_EQ(made, stored) << cpu.lanes[i].name << " m " << m;
       }
     }
   }
