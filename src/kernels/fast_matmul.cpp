@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "kernels/elementwise.h"
 #include "kernels/scratch.h"
 
 namespace nibble {
@@ -23,6 +24,9 @@ struct TileSum {
 };
 struct LaneCopy {
   std::byte v;
+};
+struct Gated {
+  float v;
 };
 
 // Of weights: less than this is not worth waking a thread for.
@@ -131,15 +135,26 @@ void dot_product(const MatmulPart& p, const KernelRow& row, const CpuKernels& cp
 // Their sums for 64 rows stay in the second-level cache.
 constexpr int64_t most_lane_tokens = 512;
 
-/// Weights in lanes, any number of tokens. All parts take activations in the same form.
+/// Values of m tokens, n of each, `stride` apart, to where they are wanted: rows [first, first + n).
+void pass_gate(const Gate& to, const float* gate, const float* up, int64_t stride, int64_t first, int64_t n,
+               int64_t m) {
+  for (int64_t i = 0; i < m; ++i)
+    activate(to.kind, gate + i * stride, up + i * stride, to.y + i * to.y_stride + first, n);
+}
+
+/// Weights in lanes, any number of tokens. All parts take activations in the same form. With a gate each task
+/// does the same rows of both parts.
 void lane_product(std::span<const MatmulPart> parts, const CpuKernels& cpu, const float* activations,
-                  int64_t all_m, ThreadPool& pool) {
+                  int64_t all_m, ThreadPool& pool, const Gate* gate = nullptr) {
   const LaneRow& form = *lanes_of(parts[0], cpu);
   const int64_t k = parts[0].w->cols(), units = (k + unit_weights - 1) / unit_weights;
   int64_t all_bytes = 0;
   for (const MatmulPart& p : parts)
     all_bytes += p.n * std::max<int64_t>(1, static_cast<int64_t>(p.w->tensor().bytes()) / p.w->rows());
-  const Units rows(parts, all_m <= 8 ? lane_rows : most_lane_rows);
+  // Kernels of whole numbers do 16 rows at a time, whatever is beside them; others' bits depend on which of
+  // 64 rows go together.
+  const bool small_units = all_m <= 8 && cpu.lane_prefetch && !form.floats;
+  const Units rows(gate != nullptr ? parts.first(1) : parts, small_units ? lane_rows : most_lane_rows);
   const Shares shares(rows.count(), pool.threads());
   for (int64_t begin = 0; begin < all_m; begin += most_lane_tokens) {
     const int64_t m = std::min(most_lane_tokens, all_m - begin);
@@ -151,17 +166,25 @@ void lane_product(std::span<const MatmulPart> parts, const CpuKernels& cpu, cons
       form.round({x + i * k, std::min(step, m - i), k, form.bias, rounded + i * form.x_bytes, form.x_bytes,
                   m * form.x_bytes});
     };
-    const auto work = [&](size_t at) {
+    const auto product = [&](const MatmulPart& p, int64_t first, int64_t n, float* y, int64_t y_stride) {
       auto* sums = scratch<LaneSum>(static_cast<size_t>(m * most_lane_rows) * sizeof(float));
+      const LaneRow* row = lanes_of(p, cpu);
+      // What has to be copied first stays in the second-level cache for its product.
+      const int64_t at_once = p.w->lanes_at(p.first) != nullptr ? n : most_lane_rows;
+      for (int64_t i = 0; i < n; i += at_once) {
+        const int64_t count = std::min(at_once, n - i);
+        row->product({rows_in_lanes(p, first + i, count), count, k, rounded, m, &sums->v, y + i, y_stride,
+                      cpu.lane_prefetch});
+      }
+    };
+    const auto work = [&](size_t at) {
       rows.each(shares.begin(at), shares.end(at), [&](const MatmulPart& p, int64_t first, int64_t n) {
-        const LaneRow* row = lanes_of(p, cpu);
-        // What has to be copied first stays in the second-level cache for its product.
-        const int64_t at_once = p.w->lanes_at(p.first) != nullptr ? n : most_lane_rows;
-        for (int64_t i = 0; i < n; i += at_once) {
-          const int64_t count = std::min(at_once, n - i);
-          row->product({rows_in_lanes(p, first + i, count), count, k, rounded, m, &sums->v,
-                        p.y + begin * p.y_stride + first + i, p.y_stride, cpu.lane_prefetch});
-        }
+        if (gate == nullptr) return product(p, first, n, p.y + begin * p.y_stride + first, p.y_stride);
+        auto* values = &scratch<Gated>(static_cast<size_t>(2 * m * n) * sizeof(float))->v;
+        for (size_t i = 0; i < 2; ++i)
+          product(parts[i], first, n, values + static_cast<int64_t>(i) * m * n, n);
+        const Gate to{gate->kind, gate->y + begin * gate->y_stride, gate->y_stride};
+        pass_gate(to, values, values + m * n, n, first, n, m);
       });
     };
     const auto pieces = static_cast<size_t>((m + step - 1) / step);
@@ -201,7 +224,7 @@ void decode_panel(const Matrix& w, const KernelRow& row, const CpuKernels& cpu, 
 
 /// Rows [first, first + n) of a part with tokens in tiles.
 void tile_rows_product(const MatmulPart& p, int64_t first, int64_t n, const CpuKernels& cpu,
-                       const uint16_t* tokens, int64_t m, float* y, int64_t y_stride) {
+                       const uint16_t* tokens, int64_t m, float* y, int64_t y_stride, bool read_next) {
   const Matrix& w = *p.w;
   const int64_t k = w.cols(), blocks = (k + 31) / 32;
   const LaneRow* lanes = lanes_of(p, cpu);
@@ -213,6 +236,7 @@ void tile_rows_product(const MatmulPart& p, int64_t first, int64_t n, const CpuK
   t.sums = &scratch<TileSum>(static_cast<size_t>(tile_sums(n, m, k)) * sizeof(TileSum))->v;
   t.y = y;
   t.y_stride = y_stride;
+  t.read_next = read_next;
   if (lanes != nullptr) {
     t.lanes = rows_in_lanes(p, first, n);
     t.lane_bytes = w.lanes()->unit_bytes;
@@ -238,9 +262,9 @@ void tile_rows_product(const MatmulPart& p, int64_t first, int64_t n, const CpuK
 /// Many tokens: weights become bf16 tiles, once for most_tile_tokens tokens. From lanes while products go on,
 /// else before them.
 void tile_product(std::span<const MatmulPart> parts, const CpuKernels& cpu, const float* x, int64_t all_m,
-                  ThreadPool& pool) {
+                  ThreadPool& pool, const Gate* gate = nullptr) {
   const int64_t k = parts[0].w->cols(), blocks = (k + 31) / 32;
-  const Units rows(parts, tile_rows);
+  const Units rows(gate != nullptr ? parts.first(1) : parts, tile_rows);
   const Shares shares(rows.count(), pool.threads(), most_tile_rows / tile_rows);
   for (int64_t from = 0; from < all_m; from += most_tile_tokens) {
     const int64_t m = std::min(most_tile_tokens, all_m - from), groups = (m + 15) / 16;
@@ -252,7 +276,21 @@ void tile_product(std::span<const MatmulPart> parts, const CpuKernels& cpu, cons
     });
     pool.parallel_for(shares.count(), [&](size_t i) {
       rows.each(shares.begin(i), shares.end(i), [&](const MatmulPart& p, int64_t first, int64_t n) {
-        tile_rows_product(p, first, n, cpu, tokens->v, m, p.y + from * p.y_stride + first, p.y_stride);
+        if (gate == nullptr) {
+          tile_rows_product(p, first, n, cpu, tokens->v, m, p.y + from * p.y_stride + first, p.y_stride,
+                            false);
+          return;
+        }
+        // Both values stay in the second-level cache.
+        auto* values = &scratch<Gated>(static_cast<size_t>(2 * m * tile_rows) * sizeof(float))->v;
+        const Gate to{gate->kind, gate->y + from * gate->y_stride, gate->y_stride};
+        for (int64_t at = first; at < first + n; at += tile_rows) {
+          const int64_t count = std::min(tile_rows, first + n - at);
+          for (size_t part = 0; part < 2; ++part)
+            tile_rows_product(parts[part], at, count, cpu, tokens->v, m,
+                              values + static_cast<int64_t>(part) * m * tile_rows, tile_rows, true);
+          pass_gate(to, values, values + m * tile_rows, tile_rows, at, count, m);
+        }
       });
     });
   }
@@ -272,6 +310,23 @@ std::span<const MatmulPart> like(std::span<const MatmulPart> parts, const F& fit
 }
 
 }  // namespace
+
+bool fast_gated_matmul(std::span<const MatmulPart> parts, const Gate& to, const float* x, int64_t m,
+                       ThreadPool& pool, const char*& name) {
+  const CpuKernels& cpu = cpu_kernels();
+  const LaneRow *gate = lanes_of(parts[0], cpu), *up = lanes_of(parts[1], cpu);
+  const bool tiles = wants_tiles(gate, cpu, m);
+  if (parts[1].w->precision() != Precision::fast || tiles != wants_tiles(up, cpu, m)) return false;
+  if (tiles) {
+    tile_product(parts, cpu, x, m, pool, &to);
+    name = cpu.tiles.name;
+    return true;
+  }
+  if (gate == nullptr || up == nullptr || gate->round != up->round || gate->bias != up->bias) return false;
+  lane_product(parts, cpu, x, m, pool, &to);
+  name = gate->name;
+  return true;
+}
 
 size_t fast_matmul(std::span<const MatmulPart> parts, const float* x, int64_t m, ThreadPool& pool,
                    const char*& name) {

@@ -9,5 +9,9 @@ namespace nibble {
 /// the exact product. Called by matmul.
 size_t fast_matmul(std::span<const MatmulPart> parts, const float* x, int64_t m, ThreadPool& pool,
                    const char*& name);
+/// gated_matmul of a gate and what it gates, by the same kernels; false, and nothing was done, where they do
+/// not go together. Called by gated_matmul.
+bool fast_gated_matmul(std::span<const MatmulPart> parts, const Gate& to, const float* x, int64_t m,
+                       ThreadPool& pool, const char*& name);
 
 }  // namespace nibble

@@ -302,7 +302,9 @@ void exact_matmul(const MatmulPart& part, const float* x, int64_t m, ThreadPool&
 
 }  // namespace
 
-void matmul(std::span<const MatmulPart> parts, const float* x, int64_t m, ThreadPool& pool) {
+namespace {
+
+void check(std::span<const MatmulPart> parts) {
   for (const MatmulPart& p : parts) {
     if (p.first < 0 || p.n < 0 || p.first > p.w->rows() - p.n)
       fail(ErrorKind::internal, "rows {}..{} of {}, which has {}", p.first, p.first + p.n, p.w->name(),
@@ -311,6 +313,12 @@ void matmul(std::span<const MatmulPart> parts, const float* x, int64_t m, Thread
       fail(ErrorKind::internal, "{} has {} columns, {} has {}: they cannot share what they multiply",
            p.w->name(), p.w->cols(), parts[0].w->name(), parts[0].w->cols());
   }
+}
+
+}  // namespace
+
+void matmul(std::span<const MatmulPart> parts, const float* x, int64_t m, ThreadPool& pool) {
+  check(parts);
   if (m == 0) return;
   while (!parts.empty()) {
     size_t done = 1;
@@ -322,6 +330,27 @@ void matmul(std::span<const MatmulPart> parts, const float* x, int64_t m, Thread
       }
     }
     parts = parts.subspan(done);
+  }
+}
+
+void gated_matmul(const MatmulPart& gate, const MatmulPart& up, const Gate& to, const float* x, int64_t m,
+                  ThreadPool& pool) {
+  const MatmulPart parts[] = {gate, up};
+  check(parts);
+  if (gate.n != up.n)
+    fail(ErrorKind::internal, "{} has {} rows, {} {}: none is the other's gate", gate.w->name(), gate.n,
+         up.w->name(), up.n);
+  if (m == 0 || gate.n == 0) return;
+  if (gate.w->precision() == Precision::fast && fast_gated_matmul(parts, to, x, m, pool, chosen)) return;
+  matmul(parts, x, m, pool);
+  const auto row = [&](size_t at) {
+    const auto i = static_cast<int64_t>(at);
+    activate(to.kind, gate.y + i * gate.y_stride, up.y + i * up.y_stride, to.y + i * to.y_stride, gate.n);
+  };
+  if (m * gate.n <= serial_work / 8) {
+    for (size_t i = 0; i < static_cast<size_t>(m); ++i) row(i);
+  } else {
+    pool.parallel_for(static_cast<size_t>(m), row);
   }
 }
 

@@ -126,4 +126,15 @@ struct MatmulPart {
 /// each other once.
 void matmul(std::span<const MatmulPart> parts, const float* x, int64_t m, ThreadPool& pool);
 
+/// y[i][j] = act(gate[i][j]) * up[i][j] of two products of the same x and with as many rows: the same as both
+/// and `activate` after them, without passing over their results once more. What stands at their own y
+/// afterwards is nobody's business; `y` may be the gate's.
+struct Gate {
+  ActivationKind kind;
+  float* y;
+  int64_t y_stride;
+};
+void gated_matmul(const MatmulPart& gate, const MatmulPart& up, const Gate& to, const float* x, int64_t m,
+                  ThreadPool& pool);
+
 }  // namespace nibble

@@ -5,6 +5,7 @@
 
 #include "base/finite.h"
 #include "base/interrupt.h"
+#include "ops/activation.h"
 
 namespace nibble {
 namespace {
@@ -78,6 +79,11 @@ Executor::Executor(const Program& program, ThreadPool& pool)
     : program_(program), pool_(pool), buffer_of_(assign_buffers(program)) {
   buffers_.resize(static_cast<size_t>(*std::max_element(buffer_of_.begin(), buffer_of_.end())) + 1);
   exponents_.resize(buffers_.size());
+  readers_.resize(program.slots.size());
+  for (const Node& node : program.nodes) {
+    for (const int slot : node.in) ++readers_[static_cast<size_t>(slot)];
+  }
+  for (const int slot : {program.result, program.hidden}) ++readers_[static_cast<size_t>(slot)];
 }
 
 int64_t Executor::result_cols() const noexcept {
@@ -108,6 +114,14 @@ size_t Executor::together(size_t first, size_t end) const {
   return n;
 }
 
+bool Executor::gated(size_t n) const {
+  if (n + 2 >= program_.nodes.size() || program_.nodes[n].op->forward_gated == nullptr) return false;
+  const Node& activation = program_.nodes[n + 2];
+  const int gate = program_.nodes[n].out[0], up = program_.nodes[n + 1].out[0];
+  return activation.op == &activation_op && activation.in == std::vector{gate, up} &&
+         readers_[static_cast<size_t>(gate)] == 1 && readers_[static_cast<size_t>(up)] == 1;
+}
+
 void Executor::run_batch(RunContext& context, std::span<const float> input, bool want_result,
                          bool check_all) {
   if (program_.input >= 0) {
@@ -125,6 +139,7 @@ void Executor::run_batch(RunContext& context, std::span<const float> input, bool
   for (size_t n = 0; n < end; n += count) {
     const Node& node = program_.nodes[n];
     count = alone ? 1 : together(n, end);
+    const bool gate = count == 2 && n + 2 < end && gated(n);
     context.observe_only = !want_result && n + 1 == end;
     // What follows the selection has nothing to do where no row is selected.
     if (program_.slots[static_cast<size_t>(node.out[0])].extent.rows == RowSet::selected &&
@@ -137,7 +152,13 @@ void Executor::run_batch(RunContext& context, std::span<const float> input, bool
     for (size_t i = n; i < n + count; ++i) {
       for (const int slot : program_.nodes[i].out) out.push_back(value(slot, context));
     }
+    if (gate) out.push_back(value(program_.nodes[n + 2].out[0], context));
     for (const int slot : node.in) in.push_back(value(slot, context));
+    if (gate) {
+      node.op->forward_gated({&node, 2}, program_.nodes[n + 2], context, in[0], {out.data(), 2}, out[2]);
+      ++count;
+      continue;
+    }
     if (count > 1) {
       node.op->forward_together({&node, count}, context, in[0], out);
       continue;

@@ -56,6 +56,9 @@ class Executor {
  private:
   /// How many nodes from `first` on do the same to the same value and are best done together.
   size_t together(size_t first, size_t end) const;
+  /// Whether nodes n and n + 1 go together and n + 2 is an activation of one times the other, which nobody
+  /// else reads.
+  bool gated(size_t n) const;
   void run_batch(RunContext& context, std::span<const float> input, bool want_result, bool check_all);
   Value value(int slot, const RunContext& context);
   struct Batch {
@@ -75,6 +78,7 @@ class Executor {
   ThreadPool& pool_;
   std::optional<KvCache> passing_;
   std::vector<int> buffer_of_;  ///< by slot
+  std::vector<int> readers_;    ///< by slot; the caller counts, too
   /// In large pages: products write lines of many rows, each in a page of its own otherwise.
   struct Buffer {
     std::shared_ptr<std::byte> memory;

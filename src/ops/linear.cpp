@@ -1,5 +1,9 @@
 #include "ops/linear.h"
 
+#include <algorithm>
+
+#include "ops/activation.h"
+
 namespace nibble {
 namespace {
 
@@ -55,12 +59,30 @@ void forward_together(std::span<const Node> nodes, RunContext& run, const Value&
   for (size_t i = 0; i < nodes.size(); ++i) finish(nodes[i], run, out[i]);
 }
 
+void forward_gated(std::span<const Node> nodes, const Node& activation, RunContext& run, const Value& in,
+                   std::span<const Value> room, const Value& out) {
+  const bool plain = std::all_of(nodes.begin(), nodes.end(), [](const Node& n) {
+    return n.weight(1) == nullptr && n.weight(2) == nullptr;
+  });
+  if (!plain) {
+    forward_together(nodes, run, in, room);
+    return activation.op->forward(activation, run, room, {&out, 1});
+  }
+  for (const Node& n : nodes) {
+    if (run.observer != nullptr) run.observer->see(n, *n.weight(0), 0, in);
+  }
+  gated_matmul(part_of(nodes[0], room[0]), part_of(nodes[1], room[1]),
+               {activation.attribute<ActivationAttributes>().kind, out.data, out.cols}, in.data, in.rows,
+               run.pool);
+}
+
 }  // namespace
 
 const Op linear_op{.name = "linear",
                    .shape = shape,
                    .forward = forward,
                    .forward_together = forward_together,
+                   .forward_gated = forward_gated,
                    .products = true};
 
 }  // namespace nibble

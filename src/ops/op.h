@@ -121,6 +121,10 @@ struct Op {
   /// observes.
   void (*forward_together)(std::span<const Node> nodes, RunContext&, const Value& in,
                            std::span<const Value> out) = nullptr;
+  /// Of two nodes as above and the activation that makes one the gate of the other, when nobody else reads
+  /// them: only `out`, the activation's, is written for good. Null: there is no such way.
+  void (*forward_gated)(std::span<const Node> nodes, const Node& activation, RunContext&, const Value& in,
+                        std::span<const Value> room, const Value& out) = nullptr;
   /// Gradients of the inputs from those of the outputs, `in` and `out` being saved values; null: the
   /// operation cannot be trained through.
   void (*backward)(const Node&, RunContext&, std::span<const Value> in, std::span<const Value> out,

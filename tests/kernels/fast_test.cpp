@@ -7,6 +7,7 @@
 #include <map>
 
 #include "base/rng.h"
+#include "kernels/elementwise.h"
 #include "kernels/matmul.h"
 #include "support/gaussian.h"
 #include "support/keep_level.h"
@@ -204,6 +205,53 @@ TEST(FastMatmul, LanesMadeForAProductGiveTheSameBits) {
   }
 }
 
+// In lanes and not, formats that go together and such that do not, an exact one; the result may stand where
+// the gate stood.
+TEST(FastMatmul, GatedProductsAreBothAndTheActivation) {
+  const KeepLevel keep;
+  constexpr int64_t k = 512, n = 290, stride = 304;
+  for (const IsaLevel level : isa_levels()) {
+    set_isa_level(level);
+    for (const auto& [one, other] : {std::pair{"q4_k", "q4_k"},
+                                     {"q4_k", "q6_k"},
+                                     {"q4_k", "q5_k"},
+                                     {"f16", "f16"},
+                                     {"q8_0", "f16"},
+                                     {"f32", "f32"}}) {
+      for (const int kind : {0, 1, 2}) {  // arranged, not arranged, exact
+        Matrix gate = weights(one, {n, k}), up = weights(other, {n, k}, 2);
+        if (kind == 0) {
+          gate = arranged(gate);
+          up = arranged(up);
+        } else if (kind == 2) {
+          up.set_precision(Precision::exact);
+        }
+        for (const int64_t m : {1, 5, 40, 530}) {
+          const auto x = gaussian(m * k, 3);
+          for (const int threads : {1, 3}) {
+            ThreadPool pool(threads);
+            const auto size = static_cast<size_t>(m * stride);
+            std::vector<float> a(size), b(size), want(size), got(size), room(size);
+            const MatmulPart parts[] = {{&gate, 0, n, a.data(), stride}, {&up, 0, n, b.data(), stride}};
+            matmul(parts, x.data(), m, pool);
+            for (int64_t i = 0; i < m; ++i)
+              activate(ActivationKind::silu, &a[size_t(i * stride)], &b[size_t(i * stride)],
+                       &want[size_t(i * stride)], n);
+            gated_matmul({&gate, 0, n, got.data(), stride}, {&up, 0, n, room.data(), stride},
+                         {ActivationKind::silu, got.data(), stride}, x.data(), m, pool);
+            for (int64_t i = 0; i < m; ++i) {
+              for (int64_t j = 0; j < n; ++j)
+                ASSERT_EQ(got[size_t(i * stride + j)], want[size_t(i * stride + j)])
+                    << isa_name(level) << " " << one << " " << other << " " << kind << " m " << m << " " << i
+                    << " " << j;
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
 // Formats whose activations are rounded alike and not, floats, an exact one, slices that begin anywhere.
 TEST(FastMatmul, PartsTogetherAreWhatTheyAreAlone) {
   const KeepLevel keep;
@@ -336,7 +384,7 @@ TEST(FastMatmul, ThreadsChangeNoBit) {
       for (const IsaLevel level : isa_levels()) {
         set_isa_level(level);
         const Matrix w = arranged(rows);
-        for (const int64_t m : {1, 12, 40}) {
+        for (const int64_t m : {1, 5, 12, 40}) {
           SCOPED_TRACE(fmt::format("{} {} {} rows, {} tokens", isa_name(level), word, n, m));
           const auto x = gaussian(m * 256, 7);
           std::vector<float> y(static_cast<size_t>(n * m));

@@ -107,6 +107,7 @@ struct TileTask {
   float* sums;       ///< memory for tile_sums(n, m, k) of them; both in cache lines
   float* y;          ///< y[token * y_stride + row]
   int64_t y_stride;
+  bool read_next;  ///< y is read at once: it stays in the caches
 };
 constexpr int64_t tile_columns = 256;  ///< that are multiplied at once
 constexpr int64_t tile_panels = int64_t{2} * 32 * tile_columns;
