@@ -34,7 +34,7 @@ struct Program {
   std::vector<Slot> slots;
   std::vector<std::shared_ptr<const Weight>> weights;
   std::shared_ptr<Arrangement> arrangement;  ///< of the weights; null: there is nothing to arrange
-  int input = -1;   ///< of a part without embedding: what the layers before it gave
+  int input = -1;                            ///< of a part without embedding: what the layers before it gave
   int result = -1;  ///< logits of the selected tokens; of an encoder: their hidden states
   int hidden = -1;  ///< last hidden states of all tokens, after the final norm; of a part without head: both
 
