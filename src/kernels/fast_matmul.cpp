@@ -180,11 +180,16 @@ void lane_product(std::span<const MatmulPart> parts, const CpuKernels& cpu, cons
     const auto work = [&](size_t at) {
       rows.each(shares.begin(at), shares.end(at), [&](const MatmulPart& p, int64_t first, int64_t n) {
         if (gate == nullptr) return product(p, first, n, p.y + begin * p.y_stride + first, p.y_stride);
-        auto* values = &scratch<Gated>(static_cast<size_t>(2 * m * n) * sizeof(float))->v;
-        for (size_t i = 0; i < 2; ++i)
-          product(parts[i], first, n, values + static_cast<int64_t>(i) * m * n, n);
+        // Both values stay in the second-level cache; one token's streams of weights are not cut for that.
+        const int64_t most = small_units ? n : most_lane_rows;
+        auto* values = &scratch<Gated>(static_cast<size_t>(2 * m * most) * sizeof(float))->v;
         const Gate to{gate->kind, gate->y + begin * gate->y_stride, gate->y_stride};
-        pass_gate(to, values, values + m * n, n, first, n, m);
+        for (int64_t from = first; from < first + n; from += most) {
+          const int64_t count = std::min(most, first + n - from);
+          for (size_t i = 0; i < 2; ++i)
+            product(parts[i], from, count, values + static_cast<int64_t>(i) * m * most, most);
+          pass_gate(to, values, values + m * most, most, from, count, m);
+        }
       });
     };
     const auto pieces = static_cast<size_t>((m + step - 1) / step);

@@ -149,7 +149,9 @@ void Matrix::write_lanes(int64_t first, int64_t n, std::byte* out) const noexcep
 
 size_t Matrix::arranged_bytes() const noexcept {
   if (kept_ != nullptr) return 0;
-  return lanes_ != nullptr ? lane_bytes(rows_) : tensor_.bytes();
+  const LaneLayout* layout = lanes_ != nullptr ? lanes_ : find_lanes(word_, cols_);
+  if (layout == nullptr) return tensor_.bytes();
+  return static_cast<size_t>((rows_ + lane_rows - 1) / lane_rows * lane_group_bytes(*layout, cols_));
 }
 
 bool Matrix::arrange(HugeMemory& memory, ThreadPool& pool) {
@@ -159,14 +161,17 @@ bool Matrix::arrange(HugeMemory& memory, ThreadPool& pool) {
     copy_planes(memory, pool);
     return true;
   }
-  arranged_->memory = memory.take(bytes);
-  std::byte* at = arranged_->memory.get();
+  if (arranged_->at.load(std::memory_order_acquire) != nullptr)
+    return false;  // by way of a copy of this matrix
+  const std::shared_ptr<std::byte> lanes = memory.take(bytes);
+  std::byte* at = lanes.get();
   // Pages are touched first by the thread that fills them.
   constexpr int64_t step = 4 * lane_rows;
   pool.parallel_for(static_cast<size_t>((rows_ + step - 1) / step), [&](size_t i) {
     const int64_t first = static_cast<int64_t>(i) * step;
     write_lanes(first, std::min(step, rows_ - first), at + i * lane_bytes(step));
   });
+  arranged_->memory = lanes;
   arranged_->at.store(at, std::memory_order_release);
   return true;
 }

@@ -40,7 +40,7 @@ class Matrix {
   const float* decoded() const noexcept { return decoded_; }
   /// From now on products with Precision::fast take the weights in lanes, if the level in use has a kernel
   /// for that; returns whether it has. Until `arrange` has put them there each product does it for itself, a
-  /// few rows at a time: the same results, slower, and no memory.
+  /// few rows at a time: the same results, slower, with a little memory of each thread.
   bool use_lanes();
   /// Copies the weights to where products with Precision::fast read them fastest: into lanes if it uses them,
   /// else as they are. Returns whether it did: what the tensor shows is hardly read then. Throws

@@ -118,7 +118,10 @@ bool Executor::gated(size_t n) const {
   if (n + 2 >= program_.nodes.size() || program_.nodes[n].op->forward_gated == nullptr) return false;
   const Node& activation = program_.nodes[n + 2];
   const int gate = program_.nodes[n].out[0], up = program_.nodes[n + 1].out[0];
+  const int x = program_.nodes[n].in[0];
+  const auto buffer = [&](int slot) { return buffer_of_[static_cast<size_t>(slot)]; };
   return activation.op == &activation_op && activation.in == std::vector{gate, up} &&
+         buffer(activation.out[0]) != buffer(x) &&  // which is read to the end
          readers_[static_cast<size_t>(gate)] == 1 && readers_[static_cast<size_t>(up)] == 1;
 }
 

@@ -50,12 +50,12 @@ void KvCache::reserve(int64_t rows) {
     fail(ErrorKind::usage, "{} tokens do not fit into the context: {} of {} are in use", rows, length_,
          capacity_);
   if (length_ + rows <= room_) return;
-  room_ = std::min(capacity_, std::max(length_ + rows, std::max<int64_t>(256, 2 * room_)));
+  const int64_t room = std::min(capacity_, std::max(length_ + rows, std::max<int64_t>(256, 2 * room_)));
   // All layers are read for each token: with pages of 4 KiB, finding them takes a good part of the time.
   HugeMemory memory;
   const auto fit = [&](std::vector<Side>& side, const KvFormat& format) {
     const auto bytes =
-        static_cast<size_t>(pages_of(room_) * shape_.heads * format.page_bytes(shape_.dim) + kv_slack);
+        static_cast<size_t>(pages_of(room) * shape_.heads * format.page_bytes(shape_.dim) + kv_slack);
     for (Side& layer : side) {
       Side wider{memory.take(bytes), bytes};
       std::copy_n(layer.memory.get(), layer.bytes, wider.memory.get());
@@ -64,6 +64,7 @@ void KvCache::reserve(int64_t rows) {
   };
   fit(keys_, *storages_.k.format);
   fit(values_, *storages_.v.format);
+  room_ = room;  // only now that nothing can throw
 }
 
 void KvCache::advance(int64_t rows) {

@@ -342,8 +342,9 @@ void arrange_weights(Program& program, std::span<const std::shared_ptr<Weight>> 
   }
   size_t bytes = 0;
   for (const Weight* w : read) bytes += w->matrix->arranged_bytes();
-  // What is mapped counts as available: it can leave.
-  if (bytes > available_memory() / 5 * 4) return;
+  // What is mapped counts as available: it can leave. What other programs will take does not.
+  const size_t available = available_memory(), promised = Arrangement::promised();
+  if (bytes > (available - std::min(available, promised)) / 5 * 4) return;
   HugeMemory memory;
   std::vector<Arrangement::Part> later;
   try {

@@ -301,7 +301,16 @@ class FastAttention {
     if (work_ <= serial_work / 2) {
       for (size_t i = 0; i < tasks_.size(); ++i) attend(i);
     } else {
-      call_.pool.parallel_for(tasks_.size(), attend);
+      try {
+        call_.pool.parallel_for(tasks_.size(), attend);
+      } catch (const Error&) {
+        // Which thread was the first is chance: what it says shall not be.
+        for (const Task& t : tasks_) {
+          if (t.writes != nullptr)
+            call_.fresh.store(*t.writes, *t.kv, t.writes->position, t.task.keys, 0, t.kv->heads);
+        }
+        throw;
+      }
     }
     const int64_t d = call_.a.head_dim, group = call_.group();
     for (const Merge& m : merges_) {

@@ -57,7 +57,7 @@ TEST(Arrangement, TheSecondPassPutsWeightsIntoLanes) {
   b.program.arrangement->finish(pool);
   EXPECT_EQ(b.gone->size(), 2 * 7 + 1) << "once is enough";
   for (const auto& w : b.program.weights) {
-    if (w->matrix) {
+    if (w->matrix && w->matrix->lanes() != nullptr) {
       EXPECT_NE(w->matrix->lanes_at(0), nullptr) << w->name;
     }
   }
@@ -65,9 +65,19 @@ TEST(Arrangement, TheSecondPassPutsWeightsIntoLanes) {
 
 TEST(Arrangement, WhoCannotWaitDoesItBefore) {
   ThreadPool pool(2);
-  const Built now = build(pool), later = build(pool);
+  const size_t before = Arrangement::promised();
+  const Built now = build(pool);
   if (now.program.arrangement == nullptr) GTEST_SKIP() << "no lanes at this level";
+  const size_t all = Arrangement::promised() - before;
+  EXPECT_GT(all, 0);
+  {
+    const Built later = build(pool);
+    EXPECT_EQ(Arrangement::promised() - before, 2 * all);
+  }
+  EXPECT_EQ(Arrangement::promised() - before, all) << "a program that is gone wants nothing";
+  const Built later = build(pool);
   now.program.arrangement->finish(pool);
+  EXPECT_EQ(Arrangement::promised() - before, all) << "the other one's";
   EXPECT_EQ(now.gone->size(), 2 * 7 + 1);
   Executor a(now.program, pool), b(later.program, pool);
   EXPECT_EQ(pass(a), pass(b));
