@@ -97,10 +97,14 @@ bool isa_has_vnni() noexcept {
 #endif
 }
 
-bool isa_is_intel() noexcept {
+bool isa_wants_prefetch() noexcept {
 #if defined(__x86_64__)
   __builtin_cpu_init();
-  return __builtin_cpu_is("intel") != 0;
+  if (__builtin_cpu_is("intel")) return true;
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  if (!__builtin_cpu_is("amd") || __get_cpuid(1, &a, &b, &c, &d) == 0) return false;
+  constexpr unsigned zen5 = 0x1a;
+  return (a >> 8 & 15) + (a >> 20 & 255) >= zen5;  // family and extended family
 #else
   return false;
 #endif
@@ -126,7 +130,7 @@ IsaLevel isa_from_name(std::string_view name) {
 
 std::string isa_identity() {
   return fmt::format("{}{}{}", isa_name(isa_level()), isa_has_vnni() ? " vnni" : "",
-                     isa_is_intel() ? " intel" : "");
+                     isa_wants_prefetch() ? " prefetch" : "");
 }
 
 void set_isa_level(IsaLevel level) {

@@ -25,8 +25,9 @@ IsaLevel isa_from_name(std::string_view name);
 
 /// Whether AVX-512 comes with VNNI, BF16, VBMI and BMI2, which its faster kernels need.
 bool isa_has_vnni() noexcept;
-/// Whether the processor is one of Intel's: what its caches want to be told differs.
-bool isa_is_intel() noexcept;
+/// Whether the processor reads a stream faster that is asked for ahead (Intel's, AMD's from Zen 5 on), or best
+/// by its own prefetchers (docs/kernels.md).
+bool isa_wants_prefetch() noexcept;
 
 /// What results of Precision::fast depend on beside their input: the level in use, and the kind of processor
 /// where a level has more than one set of kernels.

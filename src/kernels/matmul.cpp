@@ -213,7 +213,7 @@ CpuKernels with_lanes(CpuKernels kernels, const LaneRow* rows, int count) {
 CpuKernels vnni_with_lanes() {
   CpuKernels kernels = with_lanes(cpu_avx512_vnni, lanes_vnni, lanes_vnni_count);
   // Of AMD's cores prefetches take away what streams need (docs/kernels.md).
-  kernels.lane_prefetch = isa_is_intel();
+  kernels.lane_prefetch = isa_wants_prefetch();
   return kernels;
 }
 
