@@ -153,7 +153,7 @@ void lane_product(std::span<const MatmulPart> parts, const CpuKernels& cpu, cons
     all_bytes += p.n * std::max<int64_t>(1, static_cast<int64_t>(p.w->tensor().bytes()) / p.w->rows());
   // Kernels of whole numbers do 16 rows at a time, whatever is beside them; others' bits depend on which of
   // 64 rows go together.
-  const bool small_units = all_m <= 8 && cpu.lane_prefetch && !form.floats;
+  const bool small_units = all_m <= cpu.narrow_tokens && !form.floats;
   const Units rows(gate != nullptr ? parts.first(1) : parts, small_units ? lane_rows : most_lane_rows);
   const Shares shares(rows.count(), pool.threads());
   for (int64_t begin = 0; begin < all_m; begin += most_lane_tokens) {

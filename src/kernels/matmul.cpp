@@ -207,13 +207,8 @@ namespace {
 CpuKernels with_lanes(CpuKernels kernels, const LaneRow* rows, int count) {
   kernels.lanes = rows;
   kernels.lane_count = count;
-  return kernels;
-}
-
-CpuKernels vnni_with_lanes() {
-  CpuKernels kernels = with_lanes(cpu_avx512_vnni, lanes_vnni, lanes_vnni_count);
-  // Of AMD's cores prefetches take away what streams need (docs/kernels.md).
   kernels.lane_prefetch = isa_wants_prefetch();
+  kernels.narrow_tokens = !kernels.lane_prefetch ? 0 : rows == lanes_vnni ? 8 : 3;
   return kernels;
 }
 
@@ -244,11 +239,11 @@ const CpuKernels& cpu_kernels(IsaLevel level) {
     }
     case IsaLevel::avx512: {
       static const CpuKernels plain = with_lanes(cpu_avx512, lanes_avx2, lanes_avx2_count);
-      static const CpuKernels vnni = vnni_with_lanes();
+      static const CpuKernels vnni = with_lanes(cpu_avx512_vnni, lanes_vnni, lanes_vnni_count);
       return isa_has_vnni() ? vnni : plain;
     }
     case IsaLevel::amx: {
-      static const CpuKernels amx = with_amx(vnni_with_lanes());
+      static const CpuKernels amx = with_amx(with_lanes(cpu_avx512_vnni, lanes_vnni, lanes_vnni_count));
       return amx;
     }
 #elif defined(__aarch64__)
