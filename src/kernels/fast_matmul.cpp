@@ -174,7 +174,7 @@ void lane_product(std::span<const MatmulPart> parts, const CpuKernels& cpu, cons
       for (int64_t i = 0; i < n; i += at_once) {
         const int64_t count = std::min(at_once, n - i);
         row->product({rows_in_lanes(p, first + i, count), count, k, rounded, m, &sums->v, y + i, y_stride,
-                      cpu.lane_prefetch});
+                      cpu.streams});
       }
     };
     const auto work = [&](size_t at) {

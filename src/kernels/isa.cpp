@@ -97,17 +97,17 @@ bool isa_has_vnni() noexcept {
 #endif
 }
 
-bool isa_wants_prefetch() noexcept {
+Streams isa_streams() noexcept {
 #if defined(__x86_64__)
   __builtin_cpu_init();
-  if (__builtin_cpu_is("intel")) return true;
+  if (__builtin_cpu_is("intel")) return Streams::asked;
   unsigned a = 0, b = 0, c = 0, d = 0;
-  if (!__builtin_cpu_is("amd") || __get_cpuid(1, &a, &b, &c, &d) == 0) return false;
   constexpr unsigned zen5 = 0x1a;
-  return (a >> 8 & 15) + (a >> 20 & 255) >= zen5;  // family and extended family
-#else
-  return false;
+  if (__builtin_cpu_is("amd") && __get_cpuid(1, &a, &b, &c, &d) != 0 &&
+      (a >> 8 & 15) + (a >> 20 & 255) >= zen5)  // family and extended family
+    return Streams::asked_in_pairs;
 #endif
+  return Streams::alone;
 }
 
 const std::vector<IsaLevel>& isa_levels() {
@@ -130,7 +130,7 @@ IsaLevel isa_from_name(std::string_view name) {
 
 std::string isa_identity() {
   return fmt::format("{}{}{}", isa_name(isa_level()), isa_has_vnni() ? " vnni" : "",
-                     isa_wants_prefetch() ? " prefetch" : "");
+                     isa_streams() == Streams::alone ? "" : " asked");
 }
 
 void set_isa_level(IsaLevel level) {

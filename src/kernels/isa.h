@@ -25,9 +25,14 @@ IsaLevel isa_from_name(std::string_view name);
 
 /// Whether AVX-512 comes with VNNI, BF16, VBMI and BMI2, which its faster kernels need.
 bool isa_has_vnni() noexcept;
-/// Whether the processor reads a stream faster that is asked for ahead (Intel's, AMD's from Zen 5 on), or best
-/// by its own prefetchers (docs/kernels.md).
-bool isa_wants_prefetch() noexcept;
+/// How streams of weights are read fastest (docs/kernels.md).
+enum class Streams : uint8_t {
+  alone,  ///< by the processor's own prefetchers
+  asked,  ///< what comes next asked for ahead (Intel)
+  /// The same, but floats to the second level only and two streams at a time (AMD from Zen 5 on).
+  asked_in_pairs,
+};
+Streams isa_streams() noexcept;
 
 /// What results of Precision::fast depend on beside their input: the level in use, and the kind of processor
 /// where a level has more than one set of kernels.

@@ -207,8 +207,8 @@ namespace {
 CpuKernels with_lanes(CpuKernels kernels, const LaneRow* rows, int count) {
   kernels.lanes = rows;
   kernels.lane_count = count;
-  kernels.lane_prefetch = isa_wants_prefetch();
-  kernels.narrow_tokens = !kernels.lane_prefetch ? 0 : rows == lanes_vnni ? 8 : 3;
+  kernels.streams = isa_streams();
+  kernels.narrow_tokens = kernels.streams == Streams::alone ? 0 : rows == lanes_vnni ? 8 : 3;
   return kernels;
 }
 

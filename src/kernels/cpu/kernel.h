@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "kernels/elementwise.h"
+#include "kernels/isa.h"
 
 // What the files of this folder share. They are compiled for instruction sets that the machine may lack, so
 // nothing here may emit code that the linker could pick for another file: plain structs only.
@@ -136,7 +137,7 @@ struct LaneTask {
   float* sums;  ///< memory for m * most_lane_rows of them
   float* y;     ///< y[i * y_stride + j], j < n
   int64_t y_stride;
-  bool prefetch;  ///< ask for the weights that come next; else the processor sees to that
+  Streams streams;
 };
 constexpr int64_t lane_rows = 16;
 constexpr int64_t most_lane_rows = 64;
@@ -354,7 +355,7 @@ struct CpuKernels {
 
   const LaneRow* lanes = nullptr;
   int lane_count = 0;
-  bool lane_prefetch = false;  ///< for LaneTask
+  Streams streams = Streams::alone;
   /// Up to so many tokens, lanes of whole numbers are as fast 16 rows at a time as 64.
   int64_t narrow_tokens = 0;
 };
