@@ -4,31 +4,11 @@
 #include <cstring>
 #include <string_view>
 
-#include "kernels/isa.h"
+#include "kernels/levels.h"
 
 namespace nibble {
 
-const AttendKernels& attend_kernels() {
-  static const AttendKernels none;
-#if defined(__x86_64__)
-  static const AttendKernels amx = [] {
-    AttendKernels k = avx512_attend;
-    k.tiles = amx_attend_tiles;
-    return k;
-  }();
-  switch (isa_level()) {
-    case IsaLevel::avx2:
-      return avx2_attend;
-    case IsaLevel::avx512:
-      return isa_has_vnni() ? avx512_attend : avx2_attend;
-    case IsaLevel::amx:
-      return amx;
-    default:
-      break;
-  }
-#endif
-  return none;
-}
+const AttendKernels& attend_kernels() { return level_kernels().attend; }
 
 const KeyKernel* key_kernel(const AttendKernels& kernels, std::string_view format) {
   for (int i = 0; i < kernels.key_count; ++i) {

@@ -85,6 +85,9 @@ struct AttendKernels {
 extern const AttendKernels avx2_attend;
 extern const AttendKernels avx512_attend;  ///< with VNNI
 extern void (*const amx_attend_tiles)(const AttendTask&) noexcept;
+#elif defined(__aarch64__)
+extern const AttendKernels neon_attend;
+extern const AttendKernels dotprod_attend;
 #endif
 
 /// The kernels of the level in use; all null where it has none.

@@ -1,24 +1,9 @@
 #include "kernels/encode.h"
 
+#include "kernels/levels.h"
+
 namespace nibble {
 namespace {
-
-const EncodeRows& encode_rows(IsaLevel level) {
-  switch (level) {
-#if defined(__x86_64__)
-    case IsaLevel::avx2:
-      return encode_avx2;
-    case IsaLevel::avx512:
-    case IsaLevel::amx:
-      return encode_avx512;
-#elif defined(__aarch64__)
-    case IsaLevel::neon:
-      return encode_neon;
-#endif
-    default:
-      return encode_scalar;
-  }
-}
 
 const EncodeRow* row_of(const EncodeRows& rows, const Format& format) {
   for (int i = 0; i < rows.count; ++i) {
@@ -28,13 +13,12 @@ const EncodeRow* row_of(const EncodeRows& rows, const Format& format) {
 }
 
 const EncodeRow* encode_row(const Format& format, IsaLevel level) {
-#if defined(__x86_64__)
-  if ((level == IsaLevel::avx512 || level == IsaLevel::amx) && isa_has_vnni()) {
-    const EncodeRow* row = row_of(encode_vnni, format);
+  const LevelKernels& kernels = level_kernels(level);
+  if (kernels.encode_first != nullptr) {
+    const EncodeRow* row = row_of(*kernels.encode_first, format);
     if (row != nullptr && row->run != nullptr) return row;
   }
-#endif
-  return row_of(encode_rows(level), format);
+  return row_of(*kernels.encode, format);
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "kernels/fixed.h"
+#include "kernels/levels.h"
 
 namespace nibble {
 namespace {
@@ -22,22 +23,7 @@ T* at_least(std::vector<T>& v, int64_t n) {
 
 }  // namespace
 
-const IntegerKernels& integer_kernels(IsaLevel level) {
-  switch (level) {
-#if defined(__x86_64__)
-    case IsaLevel::avx2:
-      return integer_avx2;
-    case IsaLevel::avx512:
-    case IsaLevel::amx:
-      return integer_avx512;
-#elif defined(__aarch64__)
-    case IsaLevel::neon:
-      return integer_neon;
-#endif
-    default:
-      return integer_scalar;
-  }
-}
+const IntegerKernels& integer_kernels(IsaLevel level) { return *level_kernels(level).integer; }
 
 const IntegerKernels& integer_kernels() { return integer_kernels(isa_level()); }
 

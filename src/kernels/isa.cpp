@@ -8,12 +8,19 @@
 #include <cpuid.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+#elif defined(__aarch64__)
+#include <sys/auxv.h>
 #endif
+
+#include <fmt/ranges.h>
 
 #include "base/error.h"
 
 namespace nibble {
 namespace {
+
+/// In the order of IsaLevel.
+constexpr std::string_view names[] = {"scalar", "avx2", "avx512", "amx", "neon", "dotprod", "i8mm"};
 
 #if defined(__x86_64__)
 
@@ -50,7 +57,12 @@ std::vector<IsaLevel> detect() {
     }
   }
 #elif defined(__aarch64__)
-  levels.push_back(IsaLevel::neon);  // part of every AArch64
+  levels.push_back(IsaLevel::neon);                                       // part of every AArch64
+  constexpr unsigned long has_dotprod = 1ul << 20, has_i8mm = 1ul << 13;  // of AT_HWCAP and AT_HWCAP2
+  if ((getauxval(AT_HWCAP) & has_dotprod) != 0) {
+    levels.push_back(IsaLevel::dotprod);
+    if ((getauxval(AT_HWCAP2) & has_i8mm) != 0) levels.push_back(IsaLevel::i8mm);
+  }
 #endif
   return levels;
 }
@@ -70,21 +82,7 @@ void require(IsaLevel level) {
 
 }  // namespace
 
-std::string_view isa_name(IsaLevel level) noexcept {
-  switch (level) {
-    case IsaLevel::scalar:
-      return "scalar";
-    case IsaLevel::avx2:
-      return "avx2";
-    case IsaLevel::avx512:
-      return "avx512";
-    case IsaLevel::amx:
-      return "amx";
-    case IsaLevel::neon:
-      return "neon";
-  }
-  return "?";
-}
+std::string_view isa_name(IsaLevel level) noexcept { return names[static_cast<size_t>(level)]; }
 
 bool isa_has_vnni() noexcept {
 #if defined(__x86_64__)
@@ -118,14 +116,14 @@ const std::vector<IsaLevel>& isa_levels() {
 IsaLevel isa_level() { return current().load(std::memory_order_relaxed); }
 
 IsaLevel isa_from_name(std::string_view name) {
-  for (const IsaLevel level :
-       {IsaLevel::scalar, IsaLevel::avx2, IsaLevel::avx512, IsaLevel::amx, IsaLevel::neon}) {
-    if (name != isa_name(level)) continue;
-    require(level);
-    return level;
+  const auto* found = std::find(std::begin(names), std::end(names), name);
+  if (found == std::end(names)) {
+    throw Error(ErrorKind::usage, fmt::format("NIBBLE_ISA names no instruction set: '{}'", name),
+                fmt::format("one of {}", fmt::join(names, ", ")));
   }
-  throw Error(ErrorKind::usage, fmt::format("NIBBLE_ISA names no instruction set: '{}'", name),
-              "one of scalar, avx2, avx512, amx, neon");
+  const auto level = static_cast<IsaLevel>(found - std::begin(names));
+  require(level);
+  return level;
 }
 
 std::string isa_identity() {

@@ -7,17 +7,17 @@
 
 namespace nibble {
 
-/// Instruction sets that src/kernels/cpu is built for, lowest first. `scalar` is what every machine of the
-/// architecture has.
-enum class IsaLevel : uint8_t { scalar, avx2, avx512, amx, neon };
+/// Instruction sets that src/kernels/cpu is built for, of each architecture the lowest first. `scalar` is
+/// what the compiler makes for every machine of an architecture. Their kernels: kernels/levels.cpp.
+enum class IsaLevel : uint8_t { scalar, avx2, avx512, amx, neon, dotprod, i8mm };
 
 std::string_view isa_name(IsaLevel level) noexcept;
 
 /// The levels that this machine can run, lowest first.
 const std::vector<IsaLevel>& isa_levels();
 
-/// The level in use: the highest one, unless NIBBLE_ISA=scalar|avx2|avx512|amx|neon or set_isa_level lowered
-/// it. Throws Error{usage} if NIBBLE_ISA names none, Error{unsupported} if this machine lacks it.
+/// The level in use: the highest one, unless NIBBLE_ISA (the name of one) or set_isa_level lowered it. Throws
+/// Error{usage} if NIBBLE_ISA names none, Error{unsupported} if this machine lacks it.
 IsaLevel isa_level();
 
 /// The level a name asks for, checked against this machine. Throws like isa_level.

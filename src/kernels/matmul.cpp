@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "kernels/fast_matmul.h"
+#include "kernels/levels.h"
 
 namespace nibble {
 namespace {
@@ -201,59 +202,12 @@ const std::byte* Matrix::lanes_at(int64_t first) const noexcept {
   return at == nullptr ? nullptr : at + lane_bytes(first);
 }
 
-#if defined(__x86_64__)
-namespace {
-
-CpuKernels with_lanes(CpuKernels kernels, const LaneRow* rows, int count) {
-  kernels.lanes = rows;
-  kernels.lane_count = count;
-  kernels.streams = isa_streams();
-  kernels.narrow_tokens = kernels.streams == Streams::alone ? 0 : rows == lanes_vnni ? 8 : 3;
-  return kernels;
-}
-
-CpuKernels with_amx(CpuKernels kernels) {
-  kernels.tiles = amx_tiles;
-  kernels.gram = amx_gram;
-  kernels.split = amx_split;
-  kernels.int8.products = &int8_products_amx;
-  kernels.int8.name = "int8-amx";
-  kernels.peak = amx_peak;
-  return kernels;
-}
-
-}  // namespace
-#endif
-
 const SumKernels& sums_of(Precision precision) {
   const CpuKernels& kernels = cpu_kernels();
   return precision == Precision::fast ? kernels.fused_sums : kernels.sums;
 }
 
-const CpuKernels& cpu_kernels(IsaLevel level) {
-  switch (level) {
-#if defined(__x86_64__)
-    case IsaLevel::avx2: {
-      static const CpuKernels avx2 = with_lanes(cpu_avx2, lanes_avx2, lanes_avx2_count);
-      return avx2;
-    }
-    case IsaLevel::avx512: {
-      static const CpuKernels plain = with_lanes(cpu_avx512, lanes_avx2, lanes_avx2_count);
-      static const CpuKernels vnni = with_lanes(cpu_avx512_vnni, lanes_vnni, lanes_vnni_count);
-      return isa_has_vnni() ? vnni : plain;
-    }
-    case IsaLevel::amx: {
-      static const CpuKernels amx = with_amx(with_lanes(cpu_avx512_vnni, lanes_vnni, lanes_vnni_count));
-      return amx;
-    }
-#elif defined(__aarch64__)
-    case IsaLevel::neon:
-      return cpu_neon;
-#endif
-    default:
-      return cpu_scalar;
-  }
-}
+const CpuKernels& cpu_kernels(IsaLevel level) { return level_kernels(level).cpu; }
 
 const CpuKernels& cpu_kernels() { return cpu_kernels(isa_level()); }
 

@@ -135,6 +135,7 @@ TEST(FastMatmul, EveryLineAgreesWithDecode) {
   std::map<std::string, int64_t> formats;  // and what their rows must be a multiple of
   for (const IsaLevel level : isa_levels()) {
     const CpuKernels& cpu = cpu_kernels(level);
+    for (int i = 0; i < cpu.lane_count; ++i) formats.try_emplace(cpu.lanes[i].format, 256);
     for (int i = 0; i + 1 < cpu.row_count; ++i) formats[cpu.rows[i].format] = cpu.rows[i].cols_multiple;
   }
   for (const auto& [word, unit] : formats) {
@@ -171,6 +172,32 @@ TEST(FastMatmul, FormatsWithLanesUseThem) {
       }
     }
   }
+}
+
+// Levels of AArch64 differ in how they come to exact sums of whole numbers, and add floats in one order.
+TEST(FastMatmul, LevelsOfNeonGiveTheSameBits) {
+  const KeepLevel keep;
+  ThreadPool pool(1);
+  int compared = 0;
+  for (const char* word : {"q4_0", "q4_1", "q5_0", "q5_1", "q8_0", "q2_k", "q3_k", "q4_k", "q5_k", "q6_k",
+                           "iq4_nl", "iq4_xs", "int4:g128", "nf4:b64", "f16", "bf16", "f32"}) {
+    const Matrix rows = weights(word, {51, 768});
+    for (const int64_t m : {1, 2, 3, 4, 7}) {
+      const auto x = gaussian(m * 768, 7);
+      std::vector<float> expected;
+      for (const IsaLevel level : isa_levels()) {
+        if (level < IsaLevel::neon) continue;
+        set_isa_level(level);
+        const Matrix w = arranged(rows);
+        std::vector<float> y(static_cast<size_t>(51 * m));
+        matmul(w, 0, 51, x.data(), m, y.data(), 51, pool);
+        if (expected.empty()) expected = y;
+        ASSERT_EQ(y, expected) << isa_name(level) << " " << word << " m " << m;
+        ++compared;
+      }
+    }
+  }
+  if (compared == 0) GTEST_SKIP() << "no AArch64";
 }
 
 // Before the weights have been put into lanes each product makes copies of its own, of 64 rows or of a

@@ -41,6 +41,13 @@ void check_against_double(const Matrix& w, int64_t first, int64_t n, int64_t m, 
   }
 }
 
+/// The line of plain products: some levels have those of a lower one.
+std::string plain_line(IsaLevel level) {
+  if (level == IsaLevel::amx) level = IsaLevel::avx512;
+  if (level == IsaLevel::dotprod || level == IsaLevel::i8mm) level = IsaLevel::neon;
+  return "f32-" + std::string(isa_name(level));
+}
+
 struct Case {
   const char* format;
   int64_t m, n, k;
@@ -60,8 +67,7 @@ TEST_P(Products, AgreeWithDecodeAtEveryLevelAndThreadCount) {
       ThreadPool pool(threads);
       std::vector<float> y(static_cast<size_t>(c.m * c.n), NAN);
       matmul(w, 0, c.n, x.data(), c.m, y.data(), c.n, pool);
-      const char* name = level == IsaLevel::amx ? "avx512" : isa_name(level).data();
-      EXPECT_EQ(last_kernel(), "f32-" + std::string(name));
+      EXPECT_EQ(last_kernel(), plain_line(level));
       if (expected.empty()) {
         check_against_double(w, 0, c.n, c.m, x, y);
         expected = y;
@@ -217,6 +223,9 @@ TEST(FusedSums, AreWithinARoundingOfTheExactOnes) {
 }
 
 TEST(Isa, EnvironmentLowersTheLevel) {
+#if defined(NIBBLE_EMULATED)
+  GTEST_SKIP() << "an emulated program cannot start itself";
+#endif
   // Runs in a new process, where the level has not been read yet.
   testing::FLAGS_gtest_death_test_style = "threadsafe";
   for (const IsaLevel level : isa_levels()) {
@@ -231,7 +240,8 @@ TEST(Isa, EnvironmentLowersTheLevel) {
           float y[64];
           matmul(w, 0, 4, x.data(), 16, y, 4, pool);
           const std::string ran = last_kernel();
-          std::exit(ran == "f32-" + name || ran == "tiles-" + name ? 0 : 1);
+          const bool right = ran == plain_line(level) || ran == "tiles-" + name;
+          std::exit(right && isa_level() == level ? 0 : 1);
         },
         testing::ExitedWithCode(0), "");
   }

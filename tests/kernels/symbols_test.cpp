@@ -9,18 +9,33 @@ namespace {
 
 TEST(Symbols, InstructionSetFilesEmitNothingTheLinkerMayShare) {
   if (std::string(NIBBLE_SANITIZED) != "") GTEST_SKIP() << "sanitizers add weak symbols of their own";
-  FILE* nm = popen("nm -A --defined-only " NIBBLE_KERNELS_LIBRARY " 2>/dev/null", "r");
+  FILE* nm = popen(NIBBLE_NM " -A --defined-only " NIBBLE_KERNELS_LIBRARY " 2>/dev/null", "r");
   ASSERT_NE(nm, nullptr);
   char line[4096];
   int kernels = 0;
   while (std::fgets(line, sizeof line, nm) != nullptr) {
     const std::string text = line;
     bool ours = false;
-    for (const char* name :
-         {":scalar.cpp.o:", ":avx2.cpp.o:", ":avx512.cpp.o:", ":avx512_vnni.cpp.o:", ":amx.cpp.o:",
-          ":neon.cpp.o:", ":attend256.cpp.o:", ":attend512.cpp.o:", ":integer_scalar.cpp.o:",
-          ":integer_avx2.cpp.o:", ":lanes_avx2.cpp.o:", ":lanes_vnni.cpp.o:", ":encode_vnni.cpp.o:",
-          ":integer_avx512.cpp.o:", ":integer_neon.cpp.o:"})
+    for (const char* name : {":scalar.cpp.o:",
+                             ":avx2.cpp.o:",
+                             ":avx512.cpp.o:",
+                             ":avx512_vnni.cpp.o:",
+                             ":amx.cpp.o:",
+                             ":neon.cpp.o:",
+                             ":attend256.cpp.o:",
+                             ":attend512.cpp.o:",
+                             ":integer_scalar.cpp.o:",
+                             ":integer_avx2.cpp.o:",
+                             ":lanes_avx2.cpp.o:",
+                             ":lanes_vnni.cpp.o:",
+                             ":encode_vnni.cpp.o:",
+                             ":integer_avx512.cpp.o:",
+                             ":integer_neon.cpp.o:",
+                             ":lanes_neon.cpp.o:",
+                             ":lanes_dotprod.cpp.o:",
+                             ":lanes_i8mm.cpp.o:",
+                             ":attend_neon.cpp.o:",
+                             ":attend_dotprod.cpp.o:"})
       ours = ours || text.find(name) != std::string::npos;
     if (!ours) continue;
     // path:member:address type name

@@ -380,6 +380,13 @@ void int8_products_amx(const Int8ProductTask&) noexcept;
 extern const PeakKernel amx_peak;
 #elif defined(__aarch64__)
 extern const CpuKernels cpu_neon;
+extern const LaneRow lanes_neon[];
+extern const int lanes_neon_count;
+extern const LaneRow lanes_dotprod[];
+extern const int lanes_dotprod_count;
+extern const LaneRow lanes_i8mm[];
+extern const int lanes_i8mm_count;
+extern const PeakKernel neon_peak, dotprod_peak, i8mm_peak;
 #endif
 
 }  // namespace nibble
