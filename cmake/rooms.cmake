@@ -63,9 +63,11 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
 endif()
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "aarch64|arm64|ARM64")
   set_source_files_properties(${PROJECT_SOURCE_DIR}/src/kernels/cpu/lanes_dotprod.cpp
+                              ${PROJECT_SOURCE_DIR}/src/kernels/cpu/int8_dotprod.cpp
                               ${PROJECT_SOURCE_DIR}/src/kernels/cpu/attend_dotprod.cpp PROPERTIES
     COMPILE_OPTIONS "-march=armv8.2-a+dotprod")
-  set_source_files_properties(${PROJECT_SOURCE_DIR}/src/kernels/cpu/lanes_i8mm.cpp PROPERTIES
+  set_source_files_properties(${PROJECT_SOURCE_DIR}/src/kernels/cpu/lanes_i8mm.cpp
+                              ${PROJECT_SOURCE_DIR}/src/kernels/cpu/int8_i8mm.cpp PROPERTIES
     COMPILE_OPTIONS "-march=armv8.2-a+dotprod+i8mm")
 endif()
 nibble_room(containers USES formats PRIVATE nlohmann_json::nlohmann_json ZLIB::ZLIB)

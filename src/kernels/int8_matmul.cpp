@@ -190,7 +190,8 @@ class RoundedInput {
   }
 
   int32_t number(const std::byte* row, int64_t c) const {
-    if (kernels_.x_bytes == 1) return static_cast<int32_t>(row[c]) - kernels_.x_offset;
+    // A byte has a sign once the offset is taken off.
+    if (kernels_.x_bytes == 1) return static_cast<int8_t>(static_cast<int32_t>(row[c]) - kernels_.x_offset);
     return reinterpret_cast<const int16_t*>(row)[c] - kernels_.x_offset;
   }
 

@@ -107,7 +107,8 @@ class IntegerProduct {
   }
 
   int32_t number(const std::byte* row, int64_t c) const {
-    if (bytes_.x_bytes == 1) return static_cast<int32_t>(row[c]) - bytes_.x_offset;
+    // A byte has a sign once the offset is taken off.
+    if (bytes_.x_bytes == 1) return static_cast<int8_t>(static_cast<int32_t>(row[c]) - bytes_.x_offset);
     return reinterpret_cast<const int16_t*>(row)[c] - bytes_.x_offset;
   }
 

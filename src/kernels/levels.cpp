@@ -66,6 +66,7 @@ LevelKernels dotprod_level() {
   LevelKernels k = neon_level();
   k.cpu = with_lanes(k.cpu, lanes_dotprod, lanes_dotprod_count);
   k.cpu.peak = dotprod_peak;
+  k.cpu.int8 = int8_dotprod;
   k.attend = dotprod_attend;
   return k;
 }
@@ -74,6 +75,8 @@ LevelKernels i8mm_level() {
   LevelKernels k = dotprod_level();
   k.cpu = with_lanes(k.cpu, lanes_i8mm, lanes_i8mm_count);
   k.cpu.peak = i8mm_peak;
+  k.cpu.int8.products = &int8_products_i8mm;
+  k.cpu.int8.name = "int8-i8mm";
   return k;
 }
 

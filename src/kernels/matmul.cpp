@@ -130,6 +130,10 @@ const LaneLayout* find_lanes(std::string_view word, int64_t cols) {
 
 }  // namespace
 
+bool Matrix::needs_lanes() const noexcept {
+  return cpu_kernels().row_count == 1 && find_lanes(word_, cols_) != nullptr;
+}
+
 bool Matrix::use_lanes() {
   if (kept_ != nullptr) return false;
   lanes_ = find_lanes(word_, cols_);

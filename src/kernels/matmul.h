@@ -38,6 +38,9 @@ class Matrix {
   void keep_decoded(ThreadPool& pool);
   /// All rows as f32, cols() apart, where they exist in memory; else null.
   const float* decoded() const noexcept { return decoded_; }
+  /// Whether lanes are the only way of the level in use to multiply without decoding: it has products for
+  /// rows of no format as they are stored.
+  bool needs_lanes() const noexcept;
   /// From now on products with Precision::fast take the weights in lanes, if the level in use has a kernel
   /// for that; returns whether it has. Until `arrange` has put them there each product does it for itself, a
   /// few rows at a time: the same results, slower, with a little memory of each thread.

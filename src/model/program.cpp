@@ -344,7 +344,13 @@ void arrange_weights(Program& program, std::span<const std::shared_ptr<Weight>> 
   for (const Weight* w : read) bytes += w->matrix->arranged_bytes();
   // What is mapped counts as available: it can leave. What other programs will take does not.
   const size_t available = available_memory(), promised = Arrangement::promised();
-  if (bytes > (available - std::min(available, promised)) / 5 * 4) return;
+  if (bytes > (available - std::min(available, promised)) / 5 * 4) {
+    // Each product then puts its own rows into lanes.
+    for (const auto& w : loaded) {
+      if (read.contains(w.get()) && w->matrix->needs_lanes()) w->matrix->use_lanes();
+    }
+    return;
+  }
   HugeMemory memory;
   std::vector<Arrangement::Part> later;
   try {
@@ -378,7 +384,8 @@ Program build_program(const Arch& arch, const Hparams& hparams, const WeightSour
   const std::set<const Weight*> unread = read_as_whole_numbers(program);
   double floats = 0;
   const auto fast = [&](const Matrix& m) {
-    return options.precision == Precision::fast && kernel_for(m.word(), m.cols(), isa_level()).dot != nullptr;
+    return options.precision == Precision::fast &&
+           (kernel_for(m.word(), m.cols(), isa_level()).dot != nullptr || m.needs_lanes());
   };
   for (const auto& w : builder.loaded()) {
     if (w->matrix) w->matrix->set_precision(options.precision);

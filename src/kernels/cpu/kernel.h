@@ -387,6 +387,9 @@ extern const int lanes_dotprod_count;
 extern const LaneRow lanes_i8mm[];
 extern const int lanes_i8mm_count;
 extern const PeakKernel neon_peak, dotprod_peak, i8mm_peak;
+extern const Int8Kernels int8_dotprod;
+/// The same for many rows.
+void int8_products_i8mm(const Int8ProductTask&) noexcept;
 #endif
 
 }  // namespace nibble
