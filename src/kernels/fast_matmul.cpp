@@ -151,8 +151,8 @@ void lane_product(std::span<const MatmulPart> parts, const CpuKernels& cpu, cons
   int64_t all_bytes = 0;
   for (const MatmulPart& p : parts)
     all_bytes += p.n * std::max<int64_t>(1, static_cast<int64_t>(p.w->tensor().bytes()) / p.w->rows());
-  // Kernels of whole numbers do 16 rows at a time, whatever is beside them; others' bits depend on which of
-  // 64 rows go together.
+  // Kernels of whole numbers do 16 rows at a time, whatever is beside them; bits of floats may depend on
+  // which of 64 rows go together.
   const bool small_units = all_m <= cpu.narrow_tokens && !form.floats;
   const Units rows(gate != nullptr ? parts.first(1) : parts, small_units ? lane_rows : most_lane_rows);
   const Shares shares(rows.count(), pool.threads());

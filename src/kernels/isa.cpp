@@ -21,6 +21,7 @@ namespace {
 
 /// In the order of IsaLevel.
 constexpr std::string_view names[] = {"scalar", "avx2", "avx512", "amx", "neon", "dotprod", "i8mm"};
+static_assert(std::size(names) == isa_level_count);
 
 #if defined(__x86_64__)
 
@@ -127,8 +128,9 @@ IsaLevel isa_from_name(std::string_view name) {
 }
 
 std::string isa_identity() {
+  constexpr std::string_view streams[] = {"", " asked", " asked in pairs"};
   return fmt::format("{}{}{}", isa_name(isa_level()), isa_has_vnni() ? " vnni" : "",
-                     isa_streams() == Streams::alone ? "" : " asked");
+                     streams[static_cast<size_t>(isa_streams())]);
 }
 
 void set_isa_level(IsaLevel level) {

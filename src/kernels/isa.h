@@ -1,15 +1,19 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include "kernels/streams.h"
 
 namespace nibble {
 
 /// Instruction sets that src/kernels/cpu is built for, of each architecture the lowest first. `scalar` is
 /// what the compiler makes for every machine of an architecture. Their kernels: kernels/levels.cpp.
 enum class IsaLevel : uint8_t { scalar, avx2, avx512, amx, neon, dotprod, i8mm };
+inline constexpr size_t isa_level_count = static_cast<size_t>(IsaLevel::i8mm) + 1;
 
 std::string_view isa_name(IsaLevel level) noexcept;
 
@@ -25,13 +29,7 @@ IsaLevel isa_from_name(std::string_view name);
 
 /// Whether AVX-512 comes with VNNI, BF16, VBMI and BMI2, which its faster kernels need.
 bool isa_has_vnni() noexcept;
-/// How streams of weights are read fastest (docs/kernels.md).
-enum class Streams : uint8_t {
-  alone,  ///< by the processor's own prefetchers
-  asked,  ///< what comes next asked for ahead (Intel)
-  /// The same, but floats to the second level only and two streams at a time (AMD from Zen 5 on).
-  asked_in_pairs,
-};
+/// What this machine's processor wants.
 Streams isa_streams() noexcept;
 
 /// What results of Precision::fast depend on beside their input: the level in use, and the kind of processor

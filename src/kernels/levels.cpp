@@ -3,19 +3,20 @@
 namespace nibble {
 namespace {
 
-[[maybe_unused]] CpuKernels with_lanes(CpuKernels kernels, const LaneRow* rows, int count) {
+/// `few` tokens at most are multiplied without unpacking codes first.
+[[maybe_unused]] CpuKernels with_lanes(CpuKernels kernels, const LaneRow* rows, int count, int64_t few) {
   kernels.lanes = rows;
   kernels.lane_count = count;
   kernels.streams = isa_streams();
-  // For more tokens, codes are unpacked first.
-  kernels.narrow_tokens = kernels.streams == Streams::alone ? 0 : 3;
+  // A processor left to itself would rather have long stretches.
+  kernels.narrow_tokens = kernels.streams == Streams::alone ? 0 : few;
   return kernels;
 }
 
 #if defined(__x86_64__)
 
 LevelKernels avx2_level() {
-  return {.cpu = with_lanes(cpu_avx2, lanes_avx2, lanes_avx2_count),
+  return {.cpu = with_lanes(cpu_avx2, lanes_avx2, lanes_avx2_count, 3),
           .widen = &widen_avx2,
           .encode = &encode_avx2,
           .integer = &integer_avx2,
@@ -28,11 +29,10 @@ LevelKernels avx512_level() {
   k.encode = &encode_avx512;
   k.integer = &integer_avx512;
   if (!isa_has_vnni()) {
-    k.cpu = with_lanes(cpu_avx512, lanes_avx2, lanes_avx2_count);
+    k.cpu = with_lanes(cpu_avx512, lanes_avx2, lanes_avx2_count, 3);
     return k;
   }
-  k.cpu = with_lanes(cpu_avx512_vnni, lanes_vnni, lanes_vnni_count);
-  if (k.cpu.streams != Streams::alone) k.cpu.narrow_tokens = 8;
+  k.cpu = with_lanes(cpu_avx512_vnni, lanes_vnni, lanes_vnni_count, 8);
   k.encode_first = &encode_vnni;
   k.attend = avx512_attend;
   return k;
@@ -53,7 +53,7 @@ LevelKernels amx_level() {
 #elif defined(__aarch64__)
 
 LevelKernels neon_level() {
-  LevelKernels k{.cpu = with_lanes(cpu_neon, lanes_neon, lanes_neon_count),
+  LevelKernels k{.cpu = with_lanes(cpu_neon, lanes_neon, lanes_neon_count, 2),
                  .widen = &widen_neon,
                  .encode = &encode_neon,
                  .integer = &integer_neon,
@@ -64,7 +64,7 @@ LevelKernels neon_level() {
 
 LevelKernels dotprod_level() {
   LevelKernels k = neon_level();
-  k.cpu = with_lanes(k.cpu, lanes_dotprod, lanes_dotprod_count);
+  k.cpu = with_lanes(k.cpu, lanes_dotprod, lanes_dotprod_count, 2);
   k.cpu.peak = dotprod_peak;
   k.cpu.int8 = int8_dotprod;
   k.attend = dotprod_attend;
@@ -73,7 +73,7 @@ LevelKernels dotprod_level() {
 
 LevelKernels i8mm_level() {
   LevelKernels k = dotprod_level();
-  k.cpu = with_lanes(k.cpu, lanes_i8mm, lanes_i8mm_count);
+  k.cpu = with_lanes(k.cpu, lanes_i8mm, lanes_i8mm_count, 2);
   k.cpu.peak = i8mm_peak;
   k.cpu.int8.products = &int8_products_i8mm;
   k.cpu.int8.name = "int8-i8mm";
@@ -114,6 +114,7 @@ const LevelKernels& level_kernels(IsaLevel level) {
       make_level(IsaLevel::amx),    make_level(IsaLevel::neon), make_level(IsaLevel::dotprod),
       make_level(IsaLevel::i8mm),
   };
+  static_assert(std::size(all) == isa_level_count);
   return all[static_cast<size_t>(level)];
 }
 

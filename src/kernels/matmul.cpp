@@ -131,7 +131,10 @@ const LaneLayout* find_lanes(std::string_view word, int64_t cols) {
 }  // namespace
 
 bool Matrix::needs_lanes() const noexcept {
-  return cpu_kernels().row_count == 1 && find_lanes(word_, cols_) != nullptr;
+  const std::vector<int64_t>& dims = tensor_.shape.dims();
+  // Of a stack, matrices that begin between lanes cannot use them.
+  const bool begin_in_lanes = dims.size() < 3 || dims[dims.size() - 2] % lane_rows == 0;
+  return begin_in_lanes && cpu_kernels().row_count == 1 && find_lanes(word_, cols_) != nullptr;
 }
 
 bool Matrix::use_lanes() {

@@ -113,7 +113,7 @@ const char* last_kernel() noexcept;
 /// y[i][j] = sum over k of x[i][k] * w[first + j][k] for i < m, j < n: x is [m, cols], rows of y stand
 /// `y_stride` apart. With Precision::exact in the fixed order of ProductTask, so the result is the same for
 /// every level. With Precision::fast by the level's own kernels: the result depends on the level, on whether
-/// m is small or large, and from four to eight rows on isa_streams. Neither depends on
+/// m is small or large, and from four to eight rows, of floats for one, on isa_streams. Neither depends on
 /// the number of threads.
 void matmul(const Matrix& w, int64_t first, int64_t n, const float* x, int64_t m, float* y, int64_t y_stride,
             ThreadPool& pool);

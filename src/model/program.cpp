@@ -344,13 +344,13 @@ void arrange_weights(Program& program, std::span<const std::shared_ptr<Weight>> 
   for (const Weight* w : read) bytes += w->matrix->arranged_bytes();
   // What is mapped counts as available: it can leave. What other programs will take does not.
   const size_t available = available_memory(), promised = Arrangement::promised();
-  if (bytes > (available - std::min(available, promised)) / 5 * 4) {
-    // Each product then puts its own rows into lanes.
+  const auto leave_to_products = [&] {  // each of which then puts its own rows into lanes
     for (const auto& w : loaded) {
-      if (read.contains(w.get()) && w->matrix->needs_lanes()) w->matrix->use_lanes();
+      if (read.contains(w.get()) && w->matrix->lanes() == nullptr && w->matrix->needs_lanes())
+        w->matrix->use_lanes();
     }
-    return;
-  }
+  };
+  if (bytes > (available - std::min(available, promised)) / 5 * 4) return leave_to_products();
   HugeMemory memory;
   std::vector<Arrangement::Part> later;
   try {
@@ -365,6 +365,7 @@ void arrange_weights(Program& program, std::span<const std::shared_ptr<Weight>> 
     }
   } catch (const std::bad_alloc&) {
     // A limit that nobody told of (ulimit -v): the rest is read where it is.
+    leave_to_products();
   }
   if (!later.empty()) program.arrangement = std::make_shared<Arrangement>(std::move(later));
 }

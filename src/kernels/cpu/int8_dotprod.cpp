@@ -9,6 +9,7 @@
 #include "kernels/cpu/elementwise.inc"
 #include "kernels/cpu/int8_dots128.inc"
 // What follows uses what stands above.
+#define INT8_DOTS
 #include "kernels/cpu/int8.inc"
 
 namespace nibble {

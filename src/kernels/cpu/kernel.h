@@ -4,7 +4,7 @@
 #include <cstdint>
 
 #include "kernels/elementwise.h"
-#include "kernels/isa.h"
+#include "kernels/streams.h"
 
 // What the files of this folder share. They are compiled for instruction sets that the machine may lack, so
 // nothing here may emit code that the linker could pick for another file: plain structs only.
@@ -356,7 +356,7 @@ struct CpuKernels {
   const LaneRow* lanes = nullptr;
   int lane_count = 0;
   Streams streams = Streams::alone;
-  /// Up to so many tokens, lanes of whole numbers are as fast 16 rows at a time as 64.
+  /// Up to so many tokens, lanes of whole numbers go to threads 16 rows at a time, not 64.
   int64_t narrow_tokens = 0;
 };
 

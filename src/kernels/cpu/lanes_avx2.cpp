@@ -21,7 +21,7 @@ constexpr LaneRow row(const char* name, const char* format) {
   } else if constexpr (L::kind == Codes::large) {
     return {name, format, L::bias, sizeof(LargeUnit), &round_large, &lane_product<L>};
   } else {
-    return {name, format, 0, sizeof(FloatUnit), &copy_floats, &lane_product<L>};
+    return {name, format, 0, sizeof(FloatUnit), &copy_floats, &lane_product<L>, true};
   }
 }
 
