@@ -79,6 +79,7 @@ struct AttendKernels {
   /// Many rows with f16 keys and values in bf16 tiles, d being a multiple of 32; null: `attend` does it.
   /// Knows neither softcap nor partial results.
   void (*tiles)(const AttendTask&) noexcept = nullptr;
+  bool prefetch = false;  ///< what AttendTask::prefetch should be on this processor
 };
 
 #if defined(__x86_64__)

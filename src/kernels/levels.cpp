@@ -13,6 +13,11 @@ namespace {
   return kernels;
 }
 
+[[maybe_unused]] AttendKernels with_pages(AttendKernels kernels) {
+  kernels.prefetch = isa_streams() != Streams::alone;
+  return kernels;
+}
+
 #if defined(__x86_64__)
 
 LevelKernels avx2_level() {
@@ -20,7 +25,7 @@ LevelKernels avx2_level() {
           .widen = &widen_avx2,
           .encode = &encode_avx2,
           .integer = &integer_avx2,
-          .attend = avx2_attend};
+          .attend = with_pages(avx2_attend)};
 }
 
 LevelKernels avx512_level() {
@@ -34,7 +39,7 @@ LevelKernels avx512_level() {
   }
   k.cpu = with_lanes(cpu_avx512_vnni, lanes_vnni, lanes_vnni_count, 8);
   k.encode_first = &encode_vnni;
-  k.attend = avx512_attend;
+  k.attend = with_pages(avx512_attend);
   return k;
 }
 
@@ -57,7 +62,7 @@ LevelKernels neon_level() {
                  .widen = &widen_neon,
                  .encode = &encode_neon,
                  .integer = &integer_neon,
-                 .attend = neon_attend};
+                 .attend = with_pages(neon_attend)};
   k.cpu.peak = neon_peak;
   return k;
 }
@@ -67,7 +72,7 @@ LevelKernels dotprod_level() {
   k.cpu = with_lanes(k.cpu, lanes_dotprod, lanes_dotprod_count, 2);
   k.cpu.peak = dotprod_peak;
   k.cpu.int8 = int8_dotprod;
-  k.attend = dotprod_attend;
+  k.attend = with_pages(dotprod_attend);
   return k;
 }
 

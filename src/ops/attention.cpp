@@ -359,7 +359,7 @@ class FastAttention {
             .first = 0,
             .last = keys,
             .partial = nullptr,
-            .prefetch = cpu_kernels().streams != Streams::alone};
+            .prefetch = attend_kernels().prefetch};
   }
 
   const Call& call_;
