@@ -134,15 +134,8 @@ constexpr LaneLayout layout(const char* format, int64_t multiple) {
 }
 
 constexpr LaneLayout layouts[] = {
-    layout<LayoutQ4_0>("q4_0", 32),           layout<LayoutQ4_1>("q4_1", 32),
-    layout<LayoutQ5_0>("q5_0", 32),           layout<LayoutQ5_1>("q5_1", 32),
-    layout<LayoutQ8_0>("q8_0", 32),           layout<LayoutQ2_K>("q2_k", 256),
-    layout<LayoutQ3_K>("q3_k", 256),          layout<LayoutQ4_K>("q4_k", 256),
-    layout<LayoutQ5_K>("q5_k", 256),          layout<LayoutQ6_K>("q6_k", 256),
-    layout<LayoutQ4_0>("iq4_nl", 32),         layout<LayoutIQ4_XS>("iq4_xs", 256),
-    layout<LayoutInt4G128>("int4:g128", 128), layout<LayoutNf4B64>("nf4:b64", 64),
-    layout<LayoutHalfFloats>("f16", 1),       layout<LayoutHalfFloats>("bf16", 1),
-    layout<LayoutFloats>("f32", 1),
+#define LANE_FORMAT(Name, word, Layout, multiple) layout<Layout>(word, multiple),
+#include "kernels/lane_formats.inc"
 };
 
 }  // namespace

@@ -3,6 +3,7 @@
 
 #if defined(__aarch64__)
 
+#define BYTE_DOTS
 #define ATTEND_TABLE dotprod_attend
 #include "kernels/cpu/attend128.inc"
 

@@ -28,23 +28,8 @@ constexpr LaneRow row(const char* name, const char* format) {
 }  // namespace
 
 extern const LaneRow lanes_avx2[] = {
-    row<LaneQ4_0>("q4_0-lanes256", "q4_0"),
-    row<LaneQ4_1>("q4_1-lanes256", "q4_1"),
-    row<LaneQ5_0>("q5_0-lanes256", "q5_0"),
-    row<LaneQ5_1>("q5_1-lanes256", "q5_1"),
-    row<LaneQ8_0>("q8_0-lanes256", "q8_0"),
-    row<LaneQ2_K>("q2_k-lanes256", "q2_k"),
-    row<LaneQ3_K>("q3_k-lanes256", "q3_k"),
-    row<LaneQ4_K>("q4_k-lanes256", "q4_k"),
-    row<LaneQ5_K>("q5_k-lanes256", "q5_k"),
-    row<LaneQ6_K>("q6_k-lanes256", "q6_k"),
-    row<LaneIQ4_NL>("iq4_nl-lanes256", "iq4_nl"),
-    row<LaneIQ4_XS>("iq4_xs-lanes256", "iq4_xs"),
-    row<LaneInt4G128>("int4:g128-lanes256", "int4:g128"),
-    row<LaneNf4B64>("nf4:b64-lanes256", "nf4:b64"),
-    row<LaneF16>("f16-lanes256", "f16"),
-    row<LaneBF16>("bf16-lanes256", "bf16"),
-    row<LaneF32>("f32-lanes256", "f32"),
+#define LANE_FORMAT(Name, word, ...) row<Lane##Name>(word "-lanes256", word),
+#include "kernels/lane_formats.inc"
 };
 extern const int lanes_avx2_count = sizeof lanes_avx2 / sizeof lanes_avx2[0];
 

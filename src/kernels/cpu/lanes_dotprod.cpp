@@ -3,18 +3,11 @@
 
 #if defined(__aarch64__)
 
-#include <arm_neon.h>
-
-#include <type_traits>
-
-#define NIBBLE_INLINE inline __attribute__((always_inline))
+#define BYTE_DOTS
 #include "kernels/cpu/lanes128.inc"
 
 namespace nibble {
 namespace {
-
-template <class K>
-using Several = WholeLanes<K>;
 
 int64_t peak_bytes(int64_t rounds) noexcept {
   return peak_of<16, int32x4_t>(
@@ -28,9 +21,8 @@ const PeakKernel dotprod_peak{&peak_bytes, "dot products of bytes"};
 
 }  // namespace nibble
 
-#define LANE_TABLE lanes_dotprod
-#define LANE_COUNT lanes_dotprod_count
-#define LANE_NAME "dotprod"
+#define LANE_LEVEL dotprod
+#define LANES_OF_SEVERAL WholeLanes
 #include "kernels/cpu/lane_rows128.inc"
 
 #endif

@@ -3,18 +3,11 @@
 
 #if defined(__aarch64__)
 
-#include <arm_neon.h>
-
-#include <type_traits>
-
-#define NIBBLE_INLINE inline __attribute__((always_inline))
+#define BYTE_DOTS
 #include "kernels/cpu/lane_pairs128.inc"
 
 namespace nibble {
 namespace {
-
-template <class K>
-using Several = PairLanes<K>;
 
 int64_t peak_bytes(int64_t rounds) noexcept {
   return peak_of<32, int32x4_t>(
@@ -28,9 +21,8 @@ const PeakKernel i8mm_peak{&peak_bytes, "matrix products of bytes"};
 
 }  // namespace nibble
 
-#define LANE_TABLE lanes_i8mm
-#define LANE_COUNT lanes_i8mm_count
-#define LANE_NAME "i8mm"
+#define LANE_LEVEL i8mm
+#define LANES_OF_SEVERAL PairLanes
 #include "kernels/cpu/lane_rows128.inc"
 
 #endif

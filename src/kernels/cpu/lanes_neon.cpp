@@ -3,18 +3,10 @@
 
 #if defined(__aarch64__)
 
-#include <arm_neon.h>
-
-#include <type_traits>
-
-#define NIBBLE_INLINE inline __attribute__((always_inline))
 #include "kernels/cpu/lanes128.inc"
 
 namespace nibble {
 namespace {
-
-template <class K>
-using Several = WholeLanes<K>;
 
 int64_t peak_bytes(int64_t rounds) noexcept {
   return peak_of<8, int16x8_t>(
@@ -28,9 +20,8 @@ const PeakKernel neon_peak{&peak_bytes, "byte products and 16-bit sums"};
 
 }  // namespace nibble
 
-#define LANE_TABLE lanes_neon
-#define LANE_COUNT lanes_neon_count
-#define LANE_NAME "neon"
+#define LANE_LEVEL neon
+#define LANES_OF_SEVERAL WholeLanes
 #include "kernels/cpu/lane_rows128.inc"
 
 #endif
