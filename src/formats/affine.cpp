@@ -81,6 +81,11 @@ class AffineFormat final : public Format {
 
   void fit(const float* x, const float* importance, int64_t n, const std::byte* const* planes,
            Params& params) const override {
+    fit_with(nullptr, x, importance, n, planes, params);
+  }
+
+  void fit_with(GridSums sums, const float* x, const float* importance, int64_t n,
+                const std::byte* const* planes, Params& params) const override {
     if (o_.granularity.whole_tensor()) {
       params.as<Grid>() = make_grid(load(planes));
       return;
@@ -89,7 +94,7 @@ class AffineFormat final : public Format {
         importance == nullptr || std::none_of(importance, importance + n, [](float w) { return w > 0; });
     std::vector<float> plain(silent && weighs() ? static_cast<size_t>(n) : 0);
     if (!plain.empty()) fitting::plain_weights({x, plain.size()}, nullptr, plain);
-    const GridData data{x, plain.empty() ? importance : plain.data(), n};
+    const GridData data{x, plain.empty() ? importance : plain.data(), n, sums};
     params.as<Grid>() = make_grid(choose(data, min_max(x, n)));
   }
 

@@ -157,11 +157,13 @@ class Bnb4Format final : public Format {
   void round(const float* x, int64_t first, int64_t n, const Params& params, Code* codes,
              float* values) const override {
     const auto& s = params.as<Scales>();
-    for (int64_t i = 0; i < n; ++i) {
-      const int64_t b = (first + i) / length_;
-      const uint8_t code = sorted_.code[static_cast<size_t>(sorted_.nearest.index(x[i] * s.inverse[b]))];
-      codes[i] = code;
-      if (values != nullptr) values[i] = values_[code] * s.absmax[b];
+    for (int64_t i = 0; i < n;) {
+      const int64_t b = (first + i) / length_, end = std::min(n, (b + 1) * length_ - first);
+      sorted_.nearest.indices(x + i, s.inverse[b], end - i, codes + i);
+      for (; i < end; ++i) {
+        codes[i] = sorted_.code[static_cast<size_t>(codes[i])];
+        if (values != nullptr) values[i] = values_[static_cast<size_t>(codes[i])] * s.absmax[b];
+      }
     }
   }
 

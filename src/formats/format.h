@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "formats/grid_sums.h"
 #include "tensor/qtensor.h"
 
 namespace nibble {
@@ -95,6 +96,11 @@ class Format {
   /// must be finite.
   virtual void fit(const float* x, const float* importance, int64_t n, const std::byte* const* planes,
                    Params& params) const = 0;
+  /// The same parameters, with a machine's own way of summing where that is what the search is made of.
+  virtual void fit_with(GridSums, const float* x, const float* importance, int64_t n,
+                        const std::byte* const* planes, Params& params) const {
+    fit(x, importance, n, planes, params);
+  }
   /// Weights that must be rounded together (1; 8 for lattices). `first` and `n` of round are multiples of it.
   virtual int64_t vector_width() const noexcept { return 1; }
   /// Nearest grid points of n weights that stand at positions [first, first + n) of the block; `values` (may

@@ -1,79 +1,25 @@
 #include "formats/grid_search.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
+
+#include "formats/vector_lanes.h"
 
 namespace nibble {
 namespace {
 
 constexpr double infinity = std::numeric_limits<double>::infinity();
-constexpr int lanes = 8;
-constexpr float round_magic = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer, ties to even
+constexpr int lanes = fitting::grid_lanes;
 
-/// Sums over a block of weights in units of one grid step; r is what rounding to the code q left over.
-struct Sums {
-  double rr = 0, rq = 0, qq = 0;    // enough for a scale alone
-  double r = 0, q = 0, weight = 0;  // and for a shift as well
-};
-
-// Lane sums in a fixed order, so that the result does not depend on the vector width of the machine.
-template <int count>
-struct Lanes {
-  float sum[count][lanes] = {};
-  void flush(double* out) {
-    for (int k = 0; k < count; ++k) {
-      double total = 0;
-      for (float& lane : sum[k]) {
-        total += static_cast<double>(lane);
-        lane = 0;
-      }
-      out[k] += total;
-    }
-  }
-};
-
-template <bool weighted, bool shifted>
-Sums accumulate(const GridData& d, float inverse, float shift, float low, float high) {
-  constexpr int64_t stretch = 4096;  // floats summed before the lanes go to double
-  constexpr int count = shifted ? 6 : 3;
-  Lanes<count> acc;
-  double total[6] = {};
-  for (int64_t begin = 0; begin < d.n; begin += stretch) {
-    const int64_t n = std::min(stretch, d.n - begin);
-    const float* x = d.x + begin;
-    const float* w = weighted ? d.weight + begin : nullptr;
-    const auto step = [&](int64_t i, int lane) {
-      const float t = x[i] * inverse + shift;
-      float q = t < low ? low : t;
-      q = q > high ? high : q;
-      q = (q + round_magic) - round_magic;
-      const float r = t - q;
-      const float weight = weighted ? w[i] : 1.0f;
-      const float wr = weight * r, wq = weight * q;
-      acc.sum[0][lane] += wr * r;
-      acc.sum[1][lane] += wr * q;
-      acc.sum[2][lane] += wq * q;
-      if constexpr (shifted) {
-        acc.sum[3][lane] += wr;
-        acc.sum[4][lane] += wq;
-        acc.sum[5][lane] += weight;
-      }
-    };
-    int64_t i = 0;
-    for (; i + lanes <= n; i += lanes) {
-      for (int lane = 0; lane < lanes; ++lane) step(i + lane, lane);
-    }
-    for (int lane = 0; i < n; ++i, ++lane) step(i, lane);
-    acc.flush(total);
-  }
-  return {total[0], total[1], total[2], total[3], total[4], total[5]};
-}
+struct Home;
+using Four = fitting::VectorLanes<4, Home>;
 
 template <bool shifted>
-Sums sums(const GridData& d, float inverse, float shift, float low, float high) {
-  return d.weight != nullptr ? accumulate<true, shifted>(d, inverse, shift, low, high)
-                             : accumulate<false, shifted>(d, inverse, shift, low, high);
+GridTotals sums(const GridData& d, float inverse, float shift, float low, float high) {
+  const GridSums how = d.sums != nullptr ? d.sums : &fitting::grid_sums<Four>;
+  return how({d.x, d.weight, d.n, inverse, shift, low, high, shifted});
 }
 
 bool usable(float scale) { return scale != 0 && std::isfinite(scale) && std::isfinite(1.0f / scale); }
@@ -95,7 +41,7 @@ struct Trial {
 
 Trial try_scale(const GridData& d, float from, int low, int levels, int zero) {
   if (!usable(from)) return {infinity, from, zero};
-  const Sums s =
+  const GridTotals s =
       sums<false>(d, 1.0f / from, 0, static_cast<float>(low - zero), static_cast<float>(levels - zero));
   const double unit = static_cast<double>(from) * from;
   if (s.qq <= 0) return {unit * s.rr, from, zero};
@@ -109,7 +55,14 @@ void keep_better(Trial& best, const Trial& t) {
 
 // From the scale that clips nothing downward, until four steps in a row bring nothing. Returns the best
 // start.
-Trial descend(const GridData& d, float start, int low, int levels, int zero, float factor) {
+Trial descend(const GridData& d, float start, int low, int levels, int zero) {
+  constexpr float factor = 0.9f;
+  static const std::array<float, 9> finer = [] {
+    std::array<float, 9> f{};
+    for (int k = -4; k <= 4; ++k)
+      f[static_cast<size_t>(k + 4)] = std::pow(factor, 0.2f * static_cast<float>(k));
+    return f;
+  }();
   Trial best;
   float best_from = start;
   int idle = 0;
@@ -123,8 +76,8 @@ Trial descend(const GridData& d, float start, int low, int levels, int zero, flo
       ++idle;
     }
   }
-  for (int k = -4; k <= 4; ++k) {  // finer around the best rung
-    if (k != 0) keep_better(best, try_scale(d, best_from * std::pow(factor, 0.2f * k), low, levels, zero));
+  for (const float f : finer) {  // around the best rung
+    if (f != 1.0f) keep_better(best, try_scale(d, best_from * f, low, levels, zero));
   }
   return best;
 }
@@ -168,11 +121,10 @@ MinMax min_max(const float* x, int64_t n) noexcept {
 UniformGrid search_scale(const GridData& data, int low, int levels, int zero, bool both_signs) {
   const GridData d = checked(data);
   const MinMax range = min_max(d.x, d.n);
-  Trial best = descend(d, 1.05f * covering_scale(range, low, levels, zero), low, levels, zero, 0.9f);
+  Trial best = descend(d, 1.05f * covering_scale(range, low, levels, zero), low, levels, zero);
   if (both_signs) {
     const MinMax turned{-range.max, -range.min};
-    keep_better(best,
-                descend(d, -1.05f * covering_scale(turned, low, levels, zero), low, levels, zero, 0.9f));
+    keep_better(best, descend(d, -1.05f * covering_scale(turned, low, levels, zero), low, levels, zero));
   }
   if (!(best.error < infinity)) return {0, static_cast<float>(zero)};
   alternate(d, best, low, levels);
@@ -186,7 +138,7 @@ UniformGrid search_scale_and_zero(const GridData& data, int levels) {
   const double span = static_cast<double>(high) - low;
   if (!(span > 0)) return {0, 0};
   const int middle = static_cast<int>(std::lround(-static_cast<double>(low) / span * levels));
-  Trial best = descend(d, 1.05f * covering_scale({low, high}, 0, levels, middle), 0, levels, middle, 0.9f);
+  Trial best = descend(d, 1.05f * covering_scale({low, high}, 0, levels, middle), 0, levels, middle);
   for (const int end : {0, levels}) {  // all weights of one sign but for a few
     if (end != middle)
       keep_better(best, try_scale(d, covering_scale({low, high}, 0, levels, end), 0, levels, end));
@@ -228,7 +180,7 @@ AffineTrial try_affine(const GridData& d, double scale, double offset, int level
   const auto inverse = 1.0f / from;
   const auto shift = static_cast<float>(-offset / scale);
   if (!std::isfinite(shift)) return {};
-  const Sums s = sums<true>(d, inverse, shift, 0, static_cast<float>(levels));
+  const GridTotals s = sums<true>(d, inverse, shift, 0, static_cast<float>(levels));
   const double unit = static_cast<double>(from) * from;
   // Residuals are in steps of the grid: r = a * q + b is the least-squares correction of both parameters.
   const double determinant = s.weight * s.qq - s.q * s.q;
@@ -294,7 +246,7 @@ double grid_error(const GridData& data, const UniformGrid& grid, int low, int le
       error += (d.weight != nullptr ? d.weight[i] : 1.0) * static_cast<double>(d.x[i]) * d.x[i];
     return error;
   }
-  const Sums s =
+  const GridTotals s =
       sums<false>(d, inverse, shift, static_cast<float>(low) - moved, static_cast<float>(levels) - moved);
   return static_cast<double>(grid.scale) * grid.scale * s.rr;
 }

@@ -2,14 +2,18 @@
 
 #include <cstdint>
 
+#include "formats/grid_sums.h"
+
 namespace nibble {
 
 /// Weights to be put on a uniform grid: x, their importance in the squared error (null: all alike), and how
-/// many. The search depends on nothing else and always gives the same answer.
+/// many. The search depends on nothing else and always gives the same answer, whatever way of summing (null:
+/// that of every machine) is the fastest.
 struct GridData {
   const float* x;
   const float* weight;
   int64_t n;
+  GridSums sums = nullptr;
 };
 
 /// A uniform grid w = (code - zero) * scale with codes 0 ... levels.

@@ -68,10 +68,9 @@ class KmeansFormat final : public Format {
   void round(const float* x, int64_t, int64_t n, const Params& params, Code* codes,
              float* values) const override {
     const auto& p = params.as<Nearest<most>>();
-    for (int64_t i = 0; i < n; ++i) {
-      codes[i] = p.index(x[i]);
-      if (values != nullptr) values[i] = p.levels[codes[i]];
-    }
+    p.indices(x, 1.0f, n, codes);
+    if (values == nullptr) return;
+    for (int64_t i = 0; i < n; ++i) values[i] = p.levels[codes[i]];
   }
 
   void pack(const Code* codes, int64_t n, const Params& params, std::byte* const* planes) const override {

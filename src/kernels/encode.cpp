@@ -31,6 +31,7 @@ EncodeBlocks block_encoder(const Format& format, IsaLevel level) {
 BlockFitter::BlockFitter(const Format& format, IsaLevel level) : format_(&format) {
   const EncodeRow* row = encode_row(format, level);
   fit_ = row != nullptr ? row->fit : nullptr;
+  sums_ = level_kernels(level).encode->grid;
 }
 
 }  // namespace nibble

@@ -20,13 +20,14 @@ class BlockFitter {
     if (fit_ != nullptr) {
       fit_(x, importance, params.data());
     } else {
-      format_->fit(x, importance, n, planes, params);
+      format_->fit_with(sums_, x, importance, n, planes, params);
     }
   }
 
  private:
   const Format* format_;
   void (*fit_)(const float*, const float*, void*) noexcept;
+  GridSums sums_;
 };
 
 }  // namespace nibble

@@ -3,6 +3,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "formats/grid_sums.h"
+
 namespace nibble {
 
 /// Consecutive blocks of a tensor to be rounded to the nearest grid points.
@@ -27,6 +29,7 @@ struct EncodeRow {
 struct EncodeRows {
   const EncodeRow* rows;
   int count;
+  GridSums grid;  ///< for formats without a line whose search is made of such sums
 };
 
 extern const EncodeRows encode_scalar;

@@ -23,6 +23,7 @@ class Nearest final : public Solver {
     std::vector<float> weights(weighted ? codes.size() : 0);
     std::vector<std::byte*> at(w.planes.size());
     const auto params = std::make_unique<Params>();
+    const BlockFitter fitter(w.format, isa_level());
     for (int64_t begin = 0, b = 0; begin < total; begin += block, ++b) {
       const int64_t n = std::min(block, total - begin);
       for (int64_t i = 0; weighted && i < n; ++i) {
@@ -31,7 +32,7 @@ class Nearest final : public Solver {
       }
       block_pointers(w.info, w.planes.data(), b, at.data());
       const float* x = w.x.data() + begin;
-      w.format.fit(x, weighted ? weights.data() : nullptr, n, at.data(), *params);
+      fitter.fit(x, weighted ? weights.data() : nullptr, n, at.data(), *params);
       w.format.round(x, 0, n, *params, codes.data(), nullptr);
       w.format.pack(codes.data(), n, *params, at.data());
     }
