@@ -51,7 +51,8 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
     COMPILE_OPTIONS "${vnni};-mprefer-vector-width=512;-mamx-tile;-mamx-bf16;-mamx-int8")
   set_source_files_properties(${PROJECT_SOURCE_DIR}/src/kernels/cpu/attend256.cpp PROPERTIES
     COMPILE_OPTIONS "-mavx2;-mfma;-mf16c;-mbmi2")
-  set_source_files_properties(${PROJECT_SOURCE_DIR}/src/kernels/cpu/attend512.cpp PROPERTIES
+  set_source_files_properties(${PROJECT_SOURCE_DIR}/src/kernels/cpu/attend512.cpp
+                              ${PROJECT_SOURCE_DIR}/src/kernels/cpu/attend_bf16.cpp PROPERTIES
     COMPILE_OPTIONS "${vnni};-mprefer-vector-width=512")
   # clang 14 needs more than ten minutes for its checks of some of these long kernels; fuzzers are for readers, the checks of
   # g++ stay.

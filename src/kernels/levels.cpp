@@ -40,6 +40,7 @@ LevelKernels avx512_level() {
   k.cpu = with_lanes(cpu_avx512_vnni, lanes_vnni, lanes_vnni_count, 8);
   k.encode_first = &encode_vnni;
   k.attend = with_pages(avx512_attend);
+  k.attend.tiles = avx512_attend_tiles;
   return k;
 }
 

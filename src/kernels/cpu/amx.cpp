@@ -52,6 +52,60 @@ NIBBLE_INLINE void stores_count() noexcept { asm volatile("" : : : "memory"); }
 namespace nibble {
 namespace {
 
+struct TileAttention {
+  static NIBBLE_INLINE void scores(const uint16_t* k, const uint16_t* q, int64_t columns,
+                                   float* out) noexcept {
+    stores_count();
+    _tile_zero(0);
+    _tile_zero(1);
+    _tile_zero(2);
+    _tile_zero(3);
+    for (int64_t c = 0; c < columns; ++c) {
+      _tile_loadd(6, q + 512 * c, 64);
+      _tile_loadd(4, k + 512 * c, 64);
+      _tile_dpbf16ps(0, 4, 6);
+      _tile_loadd(5, k + 512 * (columns + c), 64);
+      _tile_dpbf16ps(1, 5, 6);
+      _tile_loadd(4, k + 512 * (2 * columns + c), 64);
+      _tile_dpbf16ps(2, 4, 6);
+      _tile_loadd(5, k + 512 * (3 * columns + c), 64);
+      _tile_dpbf16ps(3, 5, 6);
+    }
+    _tile_stored(0, out, 64);
+    _tile_stored(1, out + 256, 64);
+    _tile_stored(2, out + 512, 64);
+    _tile_stored(3, out + 768, 64);
+  }
+  static NIBBLE_INLINE void add_values(float* sum, const uint16_t* p, const uint16_t* v,
+                                       int64_t tiles) noexcept {
+    stores_count();
+    _tile_loadd(4, p, 64);
+    _tile_loadd(5, p + 512, 64);
+    for (int64_t c = 0; c < tiles; c += 2) {
+      float* out = sum + 256 * c;
+      const uint16_t* from = v + 1024 * c;
+      _tile_loadd(0, out, 64);
+      _tile_loadd(1, out + 256, 64);
+      _tile_loadd(6, from, 64);
+      _tile_dpbf16ps(0, 4, 6);
+      _tile_loadd(7, from + 1024, 64);
+      _tile_dpbf16ps(1, 4, 7);
+      _tile_loadd(6, from + 512, 64);
+      _tile_dpbf16ps(0, 5, 6);
+      _tile_loadd(7, from + 1536, 64);
+      _tile_dpbf16ps(1, 5, 7);
+      _tile_stored(0, out, 64);
+      _tile_stored(1, out + 256, 64);
+    }
+  }
+};
+
+void attend(const AttendTask& t) noexcept {
+  const Tiles configured;
+  AttendBuffers buffers;
+  attend_pages<TileAttention>(t, buffers);
+}
+
 // Sums in tiles 0 to 3 (two groups of tokens by two of rows), tokens in 4 and 5, weights in 6 and 7.
 struct TileUnit {
   template <int rows, int tokens>

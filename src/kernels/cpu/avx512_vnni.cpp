@@ -17,34 +17,11 @@
 #include "kernels/cpu/elementwise.inc"
 #include "kernels/cpu/generic.inc"
 #include "kernels/cpu/int8.inc"
+#include "kernels/cpu/register_tile512.inc"
 #include "kernels/cpu/tiles512.inc"
 
 namespace nibble {
 namespace {
-
-// 16 rows with 16 tokens: a register of rows for each token.
-NIBBLE_INLINE void tile(const uint16_t* w, const uint16_t* x, int64_t blocks, float* sums) noexcept {
-  __m512 sum[16];
-#pragma GCC unroll 16
-  for (int i = 0; i < 16; ++i) sum[i] = _mm512_load_ps(sums + 16 * i);
-  for (int64_t b = 0; b < blocks; ++b, w += 512, x += 512) {
-    for (int p = 0; p < 16; ++p) {
-      __m512bh weights;
-      __builtin_memcpy(&weights, w + 32 * p, sizeof weights);
-#pragma GCC unroll 16
-      for (int i = 0; i < 16; ++i) {
-        int32_t pair;
-        __builtin_memcpy(&pair, x + 32 * i + 2 * p, sizeof pair);
-        const __m512i one = _mm512_set1_epi32(pair);
-        __m512bh tokens;
-        __builtin_memcpy(&tokens, &one, sizeof tokens);
-        sum[i] = _mm512_dpbf16_ps(sum[i], weights, tokens);
-      }
-    }
-  }
-#pragma GCC unroll 16
-  for (int i = 0; i < 16; ++i) _mm512_store_ps(sums + 16 * i, sum[i]);
-}
 
 struct Registers {
   template <int rows, int tokens>
