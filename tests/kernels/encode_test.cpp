@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstring>
 
 #include "base/rng.h"
 
@@ -126,6 +127,46 @@ TEST_P(SideBySide, FitsOneBlockAlikeAtEveryLevel) {
 
 INSTANTIATE_TEST_SUITE_P(List, SideBySide, testing::ValuesIn(words()),
                          [](const auto& param_info) { return param_info.param; });
+
+// Formats that no level has an encoder for: what a level knows of their search changes no parameter.
+TEST(BlockFitter, FindsTheParametersOfFitForEveryExampleAtEveryLevel) {
+  int searched = 0;
+  for (const FormatFamily& family : format_families()) {
+    for (const std::string& word : family.examples()) {
+      const Format& format = format_of(word);
+      const Shape one_row{1, 4096};
+      if (!format.info().can_encode || block_encoder(format, IsaLevel::scalar) != nullptr ||
+          format.tensor_pass(one_row) != nullptr)
+        continue;
+      // Rows of channels that fill no vector, and the format's own block.
+      const int64_t block = format.info().block > 0 ? format.info().block : 203;
+      if (block > 4096) continue;
+      const auto x = mixed_blocks(20, block, 11);
+      std::vector<float> importance;
+      for (int64_t i = 0; i < block; ++i)
+        importance.push_back(i % 19 == 4 ? 0.0f : static_cast<float>(1 + 37 * i % 64));
+      std::vector<Code> want_codes(static_cast<size_t>(block)), codes(want_codes.size());
+      std::vector<float> want_values(want_codes.size()), values(want_codes.size());
+      for (const IsaLevel level : isa_levels()) {
+        const BlockFitter fitter(format, level);
+        for (size_t i = 0; i < x.size(); i += static_cast<size_t>(block)) {
+          for (const float* w : {static_cast<const float*>(nullptr), std::as_const(importance).data()}) {
+            Params expected, found;
+            format.fit(x.data() + i, w, block, nullptr, expected);
+            fitter.fit(x.data() + i, w, block, nullptr, found);
+            format.round(x.data() + i, 0, block, expected, want_codes.data(), want_values.data());
+            format.round(x.data() + i, 0, block, found, codes.data(), values.data());
+            ASSERT_EQ(codes, want_codes) << word << " at " << isa_name(level);
+            ASSERT_EQ(std::memcmp(values.data(), want_values.data(), values.size() * sizeof(float)), 0)
+                << word << " at " << isa_name(level);
+          }
+        }
+      }
+      ++searched;
+    }
+  }
+  EXPECT_GT(searched, 10);
+}
 
 TEST(BlockEncoder, BeginsAtAnyColumn) {
   const Format& format = format_of(words().front());

@@ -309,7 +309,7 @@ TEST(FastMatmul, NanAndInfinityReachTheResult) {
   ThreadPool pool(1);
   for (const IsaLevel level : isa_levels()) {
     set_isa_level(level);
-    for (const char* word : {"q4_0", "q4_k", "f16"}) {
+    for (const char* word : {"q4_0", "q4_k", "q2_k", "q3_k", "f16"}) {
       const Matrix w = arranged(weights(word, {4, 256}));
       for (const int64_t m : {1, 3, 20}) {
         for (const float bad : {NAN, std::numeric_limits<float>::infinity()}) {

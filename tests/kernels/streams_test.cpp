@@ -1,5 +1,5 @@
-// How a stream of weights is asked for ahead changes its speed, not its products: a machine tries only its
-// own way in other tests.
+// How a stream of weights is asked for ahead changes its speed, and of its products no more than the order of
+// roundings: a machine tries only its own way in other tests.
 #include <gtest/gtest.h>
 
 #include <algorithm>
