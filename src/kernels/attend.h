@@ -84,7 +84,7 @@ struct AttendKernels {
 
 #if defined(__x86_64__)
 extern const AttendKernels avx2_attend;
-extern const AttendKernels avx512_attend;  ///< with VNNI
+extern const AttendKernels avx512_attend;                              ///< with VNNI
 extern void (*const avx512_attend_tiles)(const AttendTask&) noexcept;  ///< with BF16
 extern void (*const amx_attend_tiles)(const AttendTask&) noexcept;
 #elif defined(__aarch64__)
