@@ -24,6 +24,13 @@ const ValueKernel* value_kernel(const AttendKernels& kernels, std::string_view f
   return nullptr;
 }
 
+const TilePage* tile_page(const AttendKernels& kernels, std::string_view format) {
+  for (int i = 0; i < kernels.tile_page_count; ++i) {
+    if (format == kernels.tile_pages[i].format) return kernels.tile_pages + i;
+  }
+  return nullptr;
+}
+
 void merge_attention(const float* partial, int64_t parts, int64_t stride, int64_t d, float* out) {
   float most = partial[d + 1];
   for (int64_t i = 1; i < parts; ++i) most = std::fmax(most, partial[i * stride + d + 1]);

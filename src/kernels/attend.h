@@ -69,6 +69,15 @@ struct ValueKernel {
   int64_t (*page_bytes)(int64_t d) noexcept;
 };
 
+/// A page as bf16 tiles (cpu/attend.inc), what is beyond the `n` keys that exist being zero; d is a multiple
+/// of 32. Keys: [4][d / 32] tiles of 16 keys by 32 columns; values: [d / 16][2] tiles of 16 pairs of keys by
+/// 16 columns.
+using LoadTiles = void (*)(const std::byte* page, int64_t n, int64_t d, uint16_t* out) noexcept;
+struct TilePage {
+  const char* format;
+  LoadTiles keys, values;
+};
+
 /// What a level offers for attention: a line for each format of keys, and of values.
 struct AttendKernels {
   const KeyKernel* keys = nullptr;
@@ -76,17 +85,21 @@ struct AttendKernels {
   const ValueKernel* values = nullptr;
   int value_count = 0;
   void (*attend)(const AttendTask&, const KeyKernel&, const ValueKernel&) noexcept = nullptr;
-  /// Many rows with f16 keys and values in bf16 tiles, d being a multiple of 32; null: `attend` does it.
+  /// Many rows with keys and values in bf16 tiles, d being a multiple of 32; null: `attend` does it.
   /// Knows neither softcap nor partial results.
-  void (*tiles)(const AttendTask&) noexcept = nullptr;
+  void (*tiles)(const AttendTask&, LoadTiles keys, LoadTiles values) noexcept = nullptr;
+  const TilePage* tile_pages = nullptr;  ///< of the formats that tiles can be made of
+  int tile_page_count = 0;
   bool prefetch = false;  ///< what AttendTask::prefetch should be on this processor
 };
 
 #if defined(__x86_64__)
 extern const AttendKernels avx2_attend;
-extern const AttendKernels avx512_attend;                              ///< with VNNI
-extern void (*const avx512_attend_tiles)(const AttendTask&) noexcept;  ///< with BF16
-extern void (*const amx_attend_tiles)(const AttendTask&) noexcept;
+extern const AttendKernels avx512_attend;                                                    ///< with VNNI
+extern void (*const avx512_attend_tiles)(const AttendTask&, LoadTiles, LoadTiles) noexcept;  ///< with BF16
+extern void (*const amx_attend_tiles)(const AttendTask&, LoadTiles, LoadTiles) noexcept;
+extern const TilePage avx512_tile_pages[];
+extern const int avx512_tile_page_count;
 #elif defined(__aarch64__)
 extern const AttendKernels neon_attend;
 extern const AttendKernels dotprod_attend;
@@ -97,6 +110,7 @@ const AttendKernels& attend_kernels();
 /// The line of a format, or null.
 const KeyKernel* key_kernel(const AttendKernels& kernels, std::string_view format);
 const ValueKernel* value_kernel(const AttendKernels& kernels, std::string_view format);
+const TilePage* tile_page(const AttendKernels& kernels, std::string_view format);
 
 /// Attention of one row from partial results over parts of the keys, rows of d + 2 `stride` apart. The order
 /// is fixed.

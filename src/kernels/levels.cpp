@@ -41,6 +41,8 @@ LevelKernels avx512_level() {
   k.encode_first = &encode_vnni;
   k.attend = with_pages(avx512_attend);
   k.attend.tiles = avx512_attend_tiles;
+  k.attend.tile_pages = avx512_tile_pages;
+  k.attend.tile_page_count = avx512_tile_page_count;
   return k;
 }
 

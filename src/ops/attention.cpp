@@ -230,7 +230,8 @@ void attend_exact(const Call& call, const SequenceRows& rows, const KvLayer& kv)
 struct Kernels {
   const KeyKernel* keys = nullptr;
   const ValueKernel* values = nullptr;
-  bool tiles = false;
+  const TilePage *tile_keys = nullptr, *tile_values = nullptr;
+  bool tiles() const noexcept { return tile_keys != nullptr && tile_values != nullptr; }
 };
 
 Kernels fast_kernels(const AttentionAttributes& a, const KvLayer& kv) {
@@ -238,9 +239,11 @@ Kernels fast_kernels(const AttentionAttributes& a, const KvLayer& kv) {
   if (a.precision != Precision::fast || level.attend == nullptr || a.head_dim > attend_dim ||
       a.heads / a.kv_heads > attend_rows)
     return {};
-  const Kernels k{key_kernel(level, kv.k.format->word), value_kernel(level, kv.v.format->word),
-                  level.tiles != nullptr && a.softcap == 0 && a.head_dim % 32 == 0 &&
-                      kv.k.format->word == "f16" && kv.v.format->word == "f16"};
+  Kernels k{key_kernel(level, kv.k.format->word), value_kernel(level, kv.v.format->word)};
+  if (level.tiles != nullptr && a.softcap == 0 && a.head_dim % 32 == 0) {
+    k.tile_keys = tile_page(level, kv.k.format->word);
+    k.tile_values = tile_page(level, kv.v.format->word);
+  }
   return k.keys != nullptr && k.values != nullptr ? k : Kernels{};
 }
 
@@ -255,7 +258,7 @@ class FastAttention {
     const int64_t most = attend_rows / call_.group();
     const int64_t fair = rows.count * a.kv_heads / (3 * call_.pool.threads()) / 16 * 16;
     const int64_t least = std::min<int64_t>(query_block, most);
-    const bool tiles = kernels_.tiles && rows.count * call_.group() > split_rows;
+    const bool tiles = kernels_.tiles() && rows.count * call_.group() > split_rows;
     const int64_t step = tiles ? std::clamp(fair, least, most) : least;
     const int64_t keys = rows.position + rows.count;
     work_ += rows.count * keys * a.heads * a.head_dim;
@@ -293,7 +296,7 @@ class FastAttention {
                           task.kv_head + 1);
       if (task.partial >= 0) t.partial = partial.data() + task.partial;
       if (task.tiles) {
-        level.tiles(t);
+        level.tiles(t, kernels_.tile_keys->keys, kernels_.tile_values->values);
       } else {
         level.attend(t, *kernels_.keys, *kernels_.values);
       }

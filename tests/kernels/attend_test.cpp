@@ -1,13 +1,16 @@
 // Every line of the attention tables at every level, against what the formats themselves read, in double.
 #include "kernels/attend.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <bit>
 #include <cmath>
 #include <limits>
 #include <set>
 #include <vector>
 
+#include "base/huge_memory.h"
 #include "base/rng.h"
 #include "kernels/isa.h"
 #include "kernels/kv_format.h"
@@ -155,6 +158,54 @@ TEST(AttendKernels, LinesNameFormatsThatExist) {
     for (int i = 0; i < kernels.value_count; ++i)
       EXPECT_NE(find_kv_format(kernels.values[i].format), nullptr);
     EXPECT_EQ(key_kernel(kernels, "f32"), nullptr);
+  }
+}
+
+/// Nearest bf16, ties to even.
+uint16_t to_bf16(float v) {
+  const auto bits = std::bit_cast<uint32_t>(v);
+  return static_cast<uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+
+TEST(AttendKernels, TilesHoldWhatIsRead) {
+  const KeepLevel keep;
+  for (const IsaLevel level : isa_levels()) {
+    set_isa_level(level);
+    const AttendKernels& kernels = attend_kernels();
+    EXPECT_EQ(kernels.tiles != nullptr, kernels.tile_page_count > 0);
+    for (int line = 0; line < kernels.tile_page_count; ++line) {
+      const TilePage& tiles = kernels.tile_pages[line];
+      const KvFormat& format = kv_format_of(tiles.format);
+      for (const int64_t d : {32, 64, 96, 256}) {
+        for (const int64_t n : {int64_t{1}, int64_t{17}, int64_t{32}, kv_page}) {
+          SCOPED_TRACE(fmt::format("{} {} d {} n {}", isa_name(level), tiles.format, d, n));
+          const LargeArray<uint16_t> out(static_cast<size_t>(kv_page * d));
+          std::vector<float> read;
+          const auto value = [&](int64_t r, int64_t c) {
+            return r < n ? to_bf16(read[static_cast<size_t>(r * d + c)]) : uint16_t{0};
+          };
+          const auto keys = page_of(format, true, n, d, read);
+          tiles.keys(keys.data(), n, d, out.data());
+          for (int64_t r = 0; r < kv_page; ++r) {
+            for (int64_t c = 0; c < d; ++c) {
+              const int64_t tile = r / 16 * (d / 32) + c / 32;
+              ASSERT_EQ(out[static_cast<size_t>(tile * 512 + r % 16 * 32 + c % 32)], value(r, c))
+                  << "key " << r << ", column " << c;
+            }
+          }
+          const auto values = page_of(format, false, n, d, read);
+          tiles.values(values.data(), n, d, out.data());
+          for (int64_t r = 0; r < kv_page; ++r) {
+            for (int64_t c = 0; c < d; ++c) {
+              const int64_t tile = c / 16 * 2 + r / 32;
+              ASSERT_EQ(out[static_cast<size_t>(tile * 512 + r % 32 / 2 * 32 + c % 16 * 2 + r % 2)],
+                        value(r, c))
+                  << "value " << r << ", column " << c;
+            }
+          }
+        }
+      }
+    }
   }
 }
 

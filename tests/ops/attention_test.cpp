@@ -146,6 +146,8 @@ TEST(FastAttention, StaysNearBruteForceAtEveryLevel) {
         Case{3, 1, 20, 0, 90, 0, 5, true, "k=f16,v=q8_0:rotated"}, Case{2, 2, 80, 64, 65, 0, 0, true, "f32"},
         // More queries, more keys than one task takes, also of a window that begins in the middle.
         Case{2, 2, 64, 90, 300, 0, 0, true, "f16"}, Case{1, 1, 32, 0, 260, 70, 0, false, "f16"},
+        Case{2, 2, 64, 90, 300, 0, 0, true, "q8_0"}, Case{2, 1, 96, 30, 70, 0, 0, false, "k=q4_0,v=q8_0"},
+        Case{2, 2, 64, 90, 100, 0, 0, true, "q4_0"}, Case{4, 1, 32, 70, 40, 0, 0, true, "k=f16,v=q4_0"},
         Case{4, 2, 64, 2500, 1, 0, 0, true, "f16"}, Case{4, 2, 64, 2500, 3, 0, 0, true, "q8_0"},
         Case{4, 4, 64, 2500, 1, 1200, 0, true, "q4_0"}, Case{4, 2, 24, 1023, 2, 0, 0, true, "q8_0"}}) {
     AttentionAttributes a{0, c.heads, c.kv_heads, c.dim, 0.1f, c.softcap, c.window, c.causal};

@@ -100,10 +100,10 @@ struct TileAttention {
   }
 };
 
-void attend(const AttendTask& t) noexcept {
+void attend(const AttendTask& t, LoadTiles keys, LoadTiles values) noexcept {
   const Tiles configured;
   AttendBuffers buffers;
-  attend_pages<TileAttention>(t, buffers);
+  attend_pages<TileAttention>(t, keys, values, buffers);
 }
 
 // Sums in tiles 0 to 3 (two groups of tokens by two of rows), tokens in 4 and 5, weights in 6 and 7.
@@ -185,7 +185,7 @@ extern const GramKernel amx_gram = {&pack_gram, &gram};
 extern const SplitKernel amx_split = {&pack_split, &split_sums};
 extern const PeakKernel amx_peak = {&peak, "bf16 tiles"};
 
-void (*const amx_attend_tiles)(const AttendTask&) noexcept = &attend;
+void (*const amx_attend_tiles)(const AttendTask&, LoadTiles, LoadTiles) noexcept = &attend;
 
 }  // namespace nibble
 
