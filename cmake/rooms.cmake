@@ -57,7 +57,7 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
   # clang 14 needs more than ten minutes for its checks of some of these long kernels; fuzzers are for readers, the checks of
   # g++ stay.
   if(NIBBLE_FUZZ)
-    foreach(file avx2 lanes_avx2 avx512_vnni lanes_vnni amx)
+    foreach(file avx2 lanes_avx2 avx512_vnni lanes_vnni attend_bf16 amx)
       set_property(SOURCE ${PROJECT_SOURCE_DIR}/src/kernels/cpu/${file}.cpp APPEND PROPERTY COMPILE_OPTIONS "-fno-sanitize=all")
     endforeach()
   endif()

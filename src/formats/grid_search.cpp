@@ -59,8 +59,7 @@ Trial descend(const GridData& d, float start, int low, int levels, int zero) {
   constexpr float factor = 0.9f;
   static const std::array<float, 9> finer = [] {
     std::array<float, 9> f{};
-    for (int k = -4; k <= 4; ++k)
-      f[static_cast<size_t>(k + 4)] = std::pow(factor, 0.2f * static_cast<float>(k));
+    for (size_t k = 0; k < f.size(); ++k) f[k] = std::pow(factor, 0.2f * (static_cast<float>(k) - 4.0f));
     return f;
   }();
   Trial best;

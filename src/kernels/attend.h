@@ -69,9 +69,9 @@ struct ValueKernel {
   int64_t (*page_bytes)(int64_t d) noexcept;
 };
 
-/// A page as bf16 tiles (cpu/attend.inc), what is beyond the `n` keys that exist being zero; d is a multiple
-/// of 32. Keys: [4][d / 32] tiles of 16 keys by 32 columns; values: [d / 16][2] tiles of 16 pairs of keys by
-/// 16 columns.
+/// A page as bf16 tiles (cpu/attend.inc), what is beyond the `n` keys that exist (1 to 64) being zero; d is a
+/// multiple of 32, `out` of 64 bytes. Keys: [4][d / 32] tiles of 16 keys by 32 columns; values: [d / 16][2]
+/// tiles of 16 pairs of keys by 16 columns.
 using LoadTiles = void (*)(const std::byte* page, int64_t n, int64_t d, uint16_t* out) noexcept;
 struct TilePage {
   const char* format;
