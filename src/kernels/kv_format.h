@@ -22,15 +22,17 @@ struct KvFormat {
   /// Bytes of a page for heads of d columns, a multiple of 64.
   int64_t (*page_bytes)(int64_t d);
   /// Stores the d numbers of one position, 0 <= slot < 64. NaN and infinity come out as NaN or infinity.
-  void (*put_key)(std::byte* page, int64_t slot, int64_t d, const float* x);
-  void (*put_value)(std::byte* page, int64_t slot, int64_t d, const float* x);
+  void (*put_key)(std::byte* page, int64_t slot, int64_t d, const float* x) = nullptr;
+  void (*put_value)(std::byte* page, int64_t slot, int64_t d, const float* x) = nullptr;
   /// The first n positions as f32, rows of d. The same bits on every machine.
-  void (*keys)(const std::byte* page, int64_t n, int64_t d, float* out);
-  void (*values)(const std::byte* page, int64_t n, int64_t d, float* out);
-  bool plain;    ///< a page is just such rows
-  bool rotates;  ///< so coarse that heads should be rotated first unless told otherwise
+  void (*keys)(const std::byte* page, int64_t n, int64_t d, float* out) = nullptr;
+  void (*values)(const std::byte* page, int64_t n, int64_t d, float* out) = nullptr;
+  bool plain = false;    ///< a page is just such rows
+  bool rotates = false;  ///< so coarse that heads should be rotated first unless told otherwise
   /// The least magnitude of a number that would come out as infinity.
   float overflow = std::numeric_limits<float>::infinity();
+  /// Its operation lays out all heads of a page together; else the pages of a head follow each other.
+  bool joins_heads = false;
 };
 
 /// All of kernels/kv/list.inc.

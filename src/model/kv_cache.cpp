@@ -50,15 +50,19 @@ void KvCache::reserve(int64_t rows) {
     fail(ErrorKind::usage, "{} tokens do not fit into the context: {} of {} are in use", rows, length_,
          capacity_);
   if (length_ + rows <= room_) return;
-  const int64_t room = std::min(capacity_, std::max(length_ + rows, std::max<int64_t>(256, 2 * room_)));
+  // By half: the ends of all heads are room that large pages may make real.
+  const int64_t room = std::min(capacity_, std::max({length_ + rows, int64_t{256}, room_ + room_ / 2}));
   // All layers are read for each token: with pages of 4 KiB, finding them takes a good part of the time.
   HugeMemory memory;
   const auto fit = [&](std::vector<Side>& side, const KvFormat& format) {
-    const auto bytes =
-        static_cast<size_t>(pages_of(room) * shape_.heads * format.page_bytes(shape_.dim) + kv_slack);
+    const int64_t stretches = format.joins_heads ? 1 : shape_.heads;
+    const int64_t page = shape_.heads / stretches * format.page_bytes(shape_.dim);
+    const auto bytes = static_cast<size_t>(pages_of(room) * stretches * page + kv_slack);
     for (Side& layer : side) {
       Side wider{memory.take(bytes), bytes};
-      std::copy_n(layer.memory.get(), layer.bytes, wider.memory.get());
+      for (int64_t i = 0; i < stretches; ++i)
+        std::copy_n(layer.memory.get() + i * pages_of(room_) * page, pages_of(length_) * page,
+                    wider.memory.get() + i * pages_of(room) * page);
       layer = std::move(wider);
     }
   };

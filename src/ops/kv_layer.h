@@ -30,7 +30,8 @@ struct KvStorages {
 };
 
 /// Keys and values that attention remembers of one sequence in one layer. Position p stands in page p / 64,
-/// at slot p % 64; a page has all key heads, one after the other.
+/// at slot p % 64; the pages of a head follow each other, so that one that is attended to is one stream of
+/// memory.
 struct KvLayer {
   KvStorage k, v;
   std::byte* keys = nullptr;
@@ -38,14 +39,12 @@ struct KvLayer {
   int64_t heads = 0, dim = 0;  ///< key heads, columns of one
   int64_t capacity = 0;        ///< positions there is room for
 
-  /// Bytes from one page to the next.
-  int64_t key_step() const { return heads * k.format->page_bytes(dim); }
-  int64_t value_step() const { return heads * v.format->page_bytes(dim); }
+  int64_t pages() const { return (capacity + kv_page - 1) / kv_page; }
   std::byte* key_page(int64_t page, int64_t head) const {
-    return keys + page * key_step() + head * k.format->page_bytes(dim);
+    return keys + (head * pages() + page) * k.format->page_bytes(dim);
   }
   std::byte* value_page(int64_t page, int64_t head) const {
-    return values + page * value_step() + head * v.format->page_bytes(dim);
+    return values + (head * pages() + page) * v.format->page_bytes(dim);
   }
 };
 

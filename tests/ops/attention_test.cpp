@@ -21,10 +21,12 @@ struct Cache {
   Cache(std::string_view words, int64_t heads, int64_t dim, int64_t rows) {
     const KvStorages s = KvStorages::parse(words);
     layer = {s.k, s.v, nullptr, nullptr, heads, dim, rows};
-    const int64_t pages = (rows + kv_page - 1) / kv_page;
+    const auto room = [&](const KvFormat& f) {
+      return static_cast<size_t>(heads * layer.pages() * f.page_bytes(dim)) + kv_slack;
+    };
     // What no token wrote must not count.
-    k.resize(static_cast<size_t>(pages * layer.key_step()) + kv_slack, std::byte{0xff});
-    v.resize(static_cast<size_t>(pages * layer.value_step()) + kv_slack, std::byte{0xff});
+    k.resize(room(*s.k.format), std::byte{0xff});
+    v.resize(room(*s.v.format), std::byte{0xff});
     layer.keys = k.data();
     layer.values = v.data();
   }

@@ -6,6 +6,7 @@
 #include <immintrin.h>
 
 #define LANES 8
+#define ACCUMULATORS 8
 #define NIBBLE_INLINE inline __attribute__((always_inline))
 
 namespace nibble {
@@ -80,7 +81,7 @@ struct SmallCodes {
 }  // namespace
 }  // namespace nibble
 
-#include "kernels/cpu/attend_lanes.inc"
+#include "kernels/cpu/attend_task.inc"
 
 namespace nibble {
 

@@ -238,7 +238,7 @@ int64_t page_bytes(int64_t d) { return kv_page * (d + 1) * 2; }
 
 }  // namespace
 
-const KvFormat integer_kv_format{"whole", page_bytes, nullptr, nullptr, nullptr, nullptr, false, false};
+const KvFormat integer_kv_format{.word = "whole", .page_bytes = page_bytes, .joins_heads = true};
 
 const Op integer_attention_op{
     .name = "integer attention", .shape = shape, .forward = forward, .integer = true};
