@@ -153,7 +153,7 @@ void lane_product(std::span<const MatmulPart> parts, const CpuKernels& cpu, cons
     all_bytes += p.n * std::max<int64_t>(1, static_cast<int64_t>(p.w->tensor().bytes()) / p.w->rows());
   // Kernels of whole numbers do 16 rows at a time, whatever is beside them; bits of floats may depend on
   // which of 64 rows go together.
-  const bool small_units = all_m <= cpu.narrow_tokens && !form.floats;
+  const bool few = all_m <= cpu.narrow_tokens, small_units = few && !form.floats;
   const Units rows(gate != nullptr ? parts.first(1) : parts, small_units ? lane_rows : most_lane_rows);
   const Shares shares(rows.count(), pool.threads());
   for (int64_t begin = 0; begin < all_m; begin += most_lane_tokens) {
@@ -181,7 +181,7 @@ void lane_product(std::span<const MatmulPart> parts, const CpuKernels& cpu, cons
       rows.each(shares.begin(at), shares.end(at), [&](const MatmulPart& p, int64_t first, int64_t n) {
         if (gate == nullptr) return product(p, first, n, p.y + begin * p.y_stride + first, p.y_stride);
         // Both values stay in the second-level cache; one token's streams of weights are not cut for that.
-        const int64_t most = small_units ? n : most_lane_rows;
+        const int64_t most = few ? n : most_lane_rows;
         auto* values = &scratch<Gated>(static_cast<size_t>(2 * m * most) * sizeof(float))->v;
         const Gate to{gate->kind, gate->y + begin * gate->y_stride, gate->y_stride};
         for (int64_t from = first; from < first + n; from += most) {
