@@ -53,7 +53,8 @@ namespace nibble {
 namespace {
 
 struct TileAttention {
-  static NIBBLE_INLINE void scores(const uint16_t* k, const uint16_t* q, int64_t columns,
+  static constexpr int64_t groups = 1;
+  static NIBBLE_INLINE void scores(const uint16_t* k, const uint16_t* q, int64_t columns, int64_t,
                                    float* out) noexcept {
     stores_count();
     _tile_zero(0);

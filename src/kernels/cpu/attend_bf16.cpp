@@ -17,14 +17,22 @@ namespace nibble {
 namespace {
 
 struct RegisterAttention {
-  static NIBBLE_INLINE void scores(const uint16_t* k, const uint16_t* q, int64_t columns,
+  static constexpr int64_t groups = 2;
+  static NIBBLE_INLINE void scores(const uint16_t* k, const uint16_t* q, int64_t columns, int64_t count,
                                    float* out) noexcept {
-    for (int64_t i = 0; i < key_block * 16; i += 16) _mm512_store_ps(out + i, _mm512_setzero_ps());
-    for (int64_t g = 0; g < 4; ++g) tile(q, k + 512 * g * columns, columns, out + 256 * g);
+    for (int64_t i = 0; i < 4; ++i) {
+      const uint16_t* keys = k + 512 * i * columns;
+      if (count > 1) {
+        two_tiles<false>(q, q + 512 * columns, keys, columns, out + 256 * i, out + key_block * 16 + 256 * i);
+      } else {
+        tile<false>(q, keys, columns, out + 256 * i);
+      }
+    }
   }
   static NIBBLE_INLINE void add_values(float* sum, const uint16_t* p, const uint16_t* v,
                                        int64_t tiles) noexcept {
-    for (int64_t c = 0; c < tiles; ++c) tile(v + 1024 * c, p, 2, sum + 256 * c);
+    for (int64_t c = 0; c < tiles; c += 2)
+      two_tiles<true>(v + 1024 * c, v + 1024 * (c + 1), p, 2, sum + 256 * c, sum + 256 * (c + 1));
   }
 };
 

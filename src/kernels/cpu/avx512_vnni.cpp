@@ -33,8 +33,12 @@ struct Registers {
   static NIBBLE_INLINE void add(const uint16_t* w0, const uint16_t* w1, const uint16_t* x0,
                                 const uint16_t* x1, int64_t blocks, float* sums) noexcept {
     for (int i = 0; i < tokens; ++i) {
-      for (int r = 0; r < rows; ++r)
-        tile(r == 0 ? w0 : w1, i == 0 ? x0 : x1, blocks, sums + (2 * i + r) * tile_numbers);
+      float* to = sums + 2 * i * tile_numbers;
+      if constexpr (rows > 1) {
+        two_tiles<true>(w0, w1, i == 0 ? x0 : x1, blocks, to, to + tile_numbers);
+      } else {
+        tile<true>(w0, i == 0 ? x0 : x1, blocks, to);
+      }
     }
   }
   template <int rows, int tokens>
