@@ -37,15 +37,21 @@ void put(std::byte* page, int64_t slot, int64_t d, const float* x) {
     const float most = kv_most(x + begin, n);
     bool negative = false;
     for (int64_t c = begin; c < begin + n; ++c) negative = negative || x[c] == -most;
-    const uint16_t scale = kv_scale((negative ? most : -most) / 8.0f);
-    scales[b * kv_page + slot] = scale;
+    uint16_t scale = kv_scale((negative ? most : -most) / 8.0f);
     const float step = f16_to_f32(scale);
     const float inverse = step != 0 ? 1.0f / step : 0.0f;
+    double of_codes = 0, squares = 0;
     for (int64_t c = begin; c < begin + n; ++c) {
       const Place at = At::of(slot, c, d);
-      const auto code = static_cast<unsigned>(kv_round(x[c] * inverse, -8, 7) + 8);
+      const int whole = kv_round(x[c] * inverse, -8, 7);
+      const auto code = static_cast<unsigned>(whole + 8);
       codes[at.byte] = static_cast<uint8_t>((codes[at.byte] & (0xf0u >> at.shift)) | code << at.shift);
+      of_codes += static_cast<double>(x[c]) * whole;
+      squares += whole * whole;
     }
+    // What these codes lose least with, in squares.
+    if (squares > 0) scale = kv_scale(static_cast<float>(of_codes / squares));
+    scales[b * kv_page + slot] = scale;
   }
 }
 
