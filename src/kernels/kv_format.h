@@ -10,6 +10,8 @@ namespace nibble {
 
 /// Positions of one page: what attention takes in at once.
 constexpr int64_t kv_page = 64;
+/// Pages of so many positions.
+constexpr int64_t kv_pages(int64_t positions) { return (positions + kv_page - 1) / kv_page; }
 
 /// What kernels may read, but never use, beyond the last page of a cache.
 constexpr size_t kv_slack = 64;

@@ -5,12 +5,6 @@
 #include "kernels/rotation.h"
 
 namespace nibble {
-namespace {
-
-int64_t pages_of(int64_t tokens) { return (tokens + kv_page - 1) / kv_page; }
-
-}  // namespace
-
 KvCache::KvCache(const KvShape& shape, int64_t capacity, const KvStorages& storages, Layers layers)
     : shape_(shape), capacity_(capacity), storages_(storages) {
   if (capacity < 1) fail(ErrorKind::usage, "a context of {} tokens holds nothing", capacity);
@@ -57,12 +51,12 @@ void KvCache::reserve(int64_t rows) {
   const auto fit = [&](std::vector<Side>& side, const KvFormat& format) {
     const int64_t stretches = format.joins_heads ? 1 : shape_.heads;
     const int64_t page = shape_.heads / stretches * format.page_bytes(shape_.dim);
-    const auto bytes = static_cast<size_t>(pages_of(room) * stretches * page + kv_slack);
+    const auto bytes = static_cast<size_t>(kv_pages(room) * stretches * page + kv_slack);
     for (Side& layer : side) {
       Side wider{memory.take(bytes), bytes};
       for (int64_t i = 0; i < stretches; ++i)
-        std::copy_n(layer.memory.get() + i * pages_of(room_) * page, pages_of(length_) * page,
-                    wider.memory.get() + i * pages_of(room) * page);
+        std::copy_n(layer.memory.get() + i * kv_pages(room_) * page, kv_pages(length_) * page,
+                    wider.memory.get() + i * kv_pages(room) * page);
       layer = std::move(wider);
     }
   };

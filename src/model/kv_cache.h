@@ -14,8 +14,8 @@ struct KvShape {
   int64_t layers = 0, heads = 0, dim = 0;
 };
 
-/// Keys and values of one sequence for every layer of a program. Memory grows with the sequence, page by page
-/// of 64 tokens, up to `capacity` tokens.
+/// Keys and values of one sequence for every layer of a program. Memory grows with the sequence, by half of
+/// what there is or to what is asked for, up to `capacity` tokens.
 class KvCache {
  public:
   /// In turn: the layers share the memory of one. For who passes all tokens at once and never looks back.

@@ -39,12 +39,11 @@ struct KvLayer {
   int64_t heads = 0, dim = 0;  ///< key heads, columns of one
   int64_t capacity = 0;        ///< positions there is room for
 
-  int64_t pages() const { return (capacity + kv_page - 1) / kv_page; }
   std::byte* key_page(int64_t page, int64_t head) const {
-    return keys + (head * pages() + page) * k.format->page_bytes(dim);
+    return keys + (head * kv_pages(capacity) + page) * k.format->page_bytes(dim);
   }
   std::byte* value_page(int64_t page, int64_t head) const {
-    return values + (head * pages() + page) * v.format->page_bytes(dim);
+    return values + (head * kv_pages(capacity) + page) * v.format->page_bytes(dim);
   }
 };
 

@@ -35,7 +35,7 @@ std::vector<std::byte> page_of(const KvFormat& f, bool keys, int64_t n, int64_t 
   return page;
 }
 
-const std::vector<int64_t> dims{8, 20, 32, 40, 64, 80, 96, 128, 256};
+const std::vector<int64_t> dims{8, 20, 24, 32, 40, 56, 64, 80, 96, 104, 128, 250, 256};
 
 TEST(AttendKernels, ScoresAreThoseOfTheKeysRead) {
   const KeepLevel keep;
@@ -47,7 +47,7 @@ TEST(AttendKernels, ScoresAreThoseOfTheKeysRead) {
       const KeyKernel& kernel = kernels.keys[line];
       ++lines;
       for (const int64_t d : dims) {
-        for (const int64_t n : {int64_t{1}, int64_t{17}, kv_page}) {
+        for (const int64_t n : {int64_t{1}, int64_t{17}, int64_t{40}, int64_t{50}, kv_page}) {
           std::vector<float> k;
           const auto page = page_of(kv_format_of(kernel.format), true, n, d, k);
           const int64_t stride = (d + 15) / 16 * 16;
@@ -71,8 +71,10 @@ TEST(AttendKernels, ScoresAreThoseOfTheKeysRead) {
               }
             }
             std::vector<float> score(static_cast<size_t>(m * kv_page));
+            // Asking for a page beside it changes nothing.
+            const std::byte* next = m % 2 == 0 ? page.data() : nullptr;
             kernel.scores({page.data(), n, d, m, q.data(), stride, words.data(), scales.data(), sums.data(),
-                           score.data()});
+                           score.data(), next});
             for (int64_t i = 0; i < m; ++i) {
               for (int64_t t = 0; t < n; ++t) {
                 double want = 0, size = 0;
@@ -102,7 +104,7 @@ TEST(AttendKernels, SumsAreThoseOfTheValuesRead) {
     for (int line = 0; line < kernels.value_count; ++line) {
       const ValueKernel& kernel = kernels.values[line];
       for (const int64_t d : dims) {
-        for (const int64_t n : {int64_t{1}, int64_t{17}, int64_t{40}, kv_page}) {
+        for (const int64_t n : {int64_t{1}, int64_t{17}, int64_t{40}, int64_t{50}, kv_page}) {
           std::vector<float> v;
           const auto page = page_of(kv_format_of(kernel.format), false, n, d, v);
           const int64_t stride = (d + 15) / 16 * 16;
@@ -114,7 +116,8 @@ TEST(AttendKernels, SumsAreThoseOfTheValuesRead) {
               for (int64_t t = 0; t < n; ++t)
                 weight[size_t(i * kv_page + t)] = static_cast<float>(rng.uniform());
             }
-            kernel.mix({page.data(), n, d, m, weight.data(), sum.data(), stride});
+            kernel.mix({page.data(), n, d, m, weight.data(), sum.data(), stride,
+                        m % 2 == 0 ? page.data() : nullptr});
             for (int64_t i = 0; i < m; ++i) {
               for (int64_t c = 0; c < d; ++c) {
                 double want = 0.5, size = 0.5;

@@ -27,8 +27,8 @@ std::vector<float> read(const KvLayer& layer, int64_t position, int64_t head) {
 
 TEST(KvCache, GrowthKeepsWhatStandsThere) {
   for (const char* words : {"f32", "f16", "k=q8_0,v=q4_0:plain"}) {
-    KvCache cache(shape, 5000, KvStorages::parse(words));
-    const auto x = test::gaussian(shape.dim * 2 * 700, 5);
+    KvCache cache(shape, 1100, KvStorages::parse(words));
+    const auto x = test::gaussian(shape.dim * 1100, 5);
     std::vector<std::vector<float>> written;
     int64_t position = 0;
     for (const int64_t rows :
@@ -78,6 +78,9 @@ TEST(KvCache, SaysWhatDoesNotFit) {
   KvCache cache(shape, 100, KvStorages::parse("f16"));
   cache.reserve(100);
   EXPECT_THROW(cache.reserve(101), Error);
+  cache.advance(60);
+  cache.reserve(40);
+  EXPECT_THROW(cache.reserve(41), Error);
   EXPECT_THROW(KvCache(shape, 0, KvStorages::parse("f16")), Error);
 }
 

@@ -22,7 +22,7 @@ struct Cache {
     const KvStorages s = KvStorages::parse(words);
     layer = {s.k, s.v, nullptr, nullptr, heads, dim, rows};
     const auto room = [&](const KvFormat& f) {
-      return static_cast<size_t>(heads * layer.pages() * f.page_bytes(dim)) + kv_slack;
+      return static_cast<size_t>(heads * kv_pages(rows) * f.page_bytes(dim)) + kv_slack;
     };
     // What no token wrote must not count.
     k.resize(room(*s.k.format), std::byte{0xff});

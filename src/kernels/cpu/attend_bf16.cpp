@@ -75,18 +75,20 @@ NIBBLE_INLINE __m512 signed_byte(__m512i words, int at) noexcept {
       _mm512_srai_epi32(_mm512_slli_epi32(words, static_cast<unsigned>(24 - 8 * at)), 24));
 }
 
+// Four columns in a word, times their scale, as two pairs.
+NIBBLE_INLINE void two_pairs(__m512 scale, __m512i four, __m512* low, __m512* high) noexcept {
+  low[0] = _mm512_mul_ps(scale, signed_byte(four, 0));
+  high[0] = _mm512_mul_ps(scale, signed_byte(four, 1));
+  low[1] = _mm512_mul_ps(scale, signed_byte(four, 2));
+  high[1] = _mm512_mul_ps(scale, signed_byte(four, 3));
+}
+
 struct BytePage {
   static NIBBLE_INLINE void columns(const std::byte* page, int64_t d, int64_t g, int64_t c, __m512* low,
                                     __m512* high) noexcept {
     const uint8_t* at = codes_of(page, d) + (g * (d / 4) + 8 * c) * 64;
     const __m512 scale = half_lanes(scales_of(page, c) + 16 * g);
-    for (int64_t i = 0; i < 16; i += 2) {
-      const __m512i four = _mm512_loadu_si512(at + 32 * i);
-      low[i] = _mm512_mul_ps(scale, signed_byte(four, 0));
-      high[i] = _mm512_mul_ps(scale, signed_byte(four, 1));
-      low[i + 1] = _mm512_mul_ps(scale, signed_byte(four, 2));
-      high[i + 1] = _mm512_mul_ps(scale, signed_byte(four, 3));
-    }
+    for (int64_t i = 0; i < 16; i += 2) two_pairs(scale, _mm512_loadu_si512(at + 32 * i), low + i, high + i);
   }
   static NIBBLE_INLINE __m512 values(const std::byte* page, int64_t d, int64_t r, int64_t c) noexcept {
     const __m512i codes = _mm512_cvtepi8_epi32(load128(codes_of(page, d) + r * d + 16 * c));
@@ -104,12 +106,8 @@ struct NibblePage {
       const __m512i both = _mm512_loadu_si512(at + 32 * i), fifteen = _mm512_set1_epi8(15);
       for (int64_t half = 0; half < 2; ++half) {
         const __m512i codes = _mm512_and_si512(half == 0 ? both : _mm512_srli_epi32(both, 4), fifteen);
-        const __m512i four = _mm512_sub_epi8(codes, _mm512_set1_epi8(8));
         const int64_t to = 8 * half + i;
-        low[to] = _mm512_mul_ps(scale, signed_byte(four, 0));
-        high[to] = _mm512_mul_ps(scale, signed_byte(four, 1));
-        low[to + 1] = _mm512_mul_ps(scale, signed_byte(four, 2));
-        high[to + 1] = _mm512_mul_ps(scale, signed_byte(four, 3));
+        two_pairs(scale, _mm512_sub_epi8(codes, _mm512_set1_epi8(8)), low + to, high + to);
       }
     }
   }
