@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "kernels/cpu/kernel.h"
-#include "kernels/matmul.h"
 #include "kernels/isa.h"
+#include "kernels/matmul.h"
 #include "support/gaussian.h"
 #include "support/keep_level.h"
 
