@@ -31,7 +31,7 @@ struct KvStorages {
 
 /// Keys and values that attention remembers of one sequence in one layer. Position p stands in page p / 64,
 /// at slot p % 64; the pages of a head follow each other, so that one that is attended to is one stream of
-/// memory.
+/// memory. A format that joins heads lays its pages out itself: key_page and value_page are not for it.
 struct KvLayer {
   KvStorage k, v;
   std::byte* keys = nullptr;

@@ -31,8 +31,8 @@ TEST(KvCache, GrowthKeepsWhatStandsThere) {
     const auto x = test::gaussian(shape.dim * 1100, 5);
     std::vector<std::vector<float>> written;
     int64_t position = 0;
-    for (const int64_t rows :
-         {1, 255, 1, 130, 300}) {  // 256 have room, then 384, then 576, then what is asked for
+    // Room for 256, for half as many more twice, then for what is asked for, then for all there may be.
+    for (const int64_t rows : {1, 255, 1, 130, 600, 80}) {
       cache.reserve(rows);
       const auto layers = cache.layers();
       for (const int64_t end = position + rows; position < end; ++position) {
